@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/client.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/errors.h"
+#include "daemon/log.h"
+#include "lib/cleanup.h"
+
+/* A call is small; what is longer is an attack or a mistake. */
+#define CALL_MAX 65536U
+/* Replies that wait for a client that does not read. A list of all targets must fit. */
+#define OUT_MAX (64U * 1024U * 1024U)
+
+static void client_dispatch(Client *c);
+
+static void client_watch(Client *c) {
+        /* One call at a time: what else is sent waits in the socket. */
+        bool reads = !c->message && !c->closing;
+        bool writes = evbuffer_get_length(c->out) > 0;
+
+        if (c->ended)
+                reads = writes = false;
+        (void)(reads ? event_add(c->readable, NULL) : event_del(c->readable));
+        (void)(writes ? event_add(c->writable, NULL) : event_del(c->writable));
+}
+
+void client_end(Client *c) {
+        if (c->ended)
+                return;
+        c->ended = true;
+        client_watch(c);
+        c->host->ended(c, c->host->userdata);
+}
+
+static bool client_write(Client *c) {
+        while (evbuffer_get_length(c->out) > 0)
+                if (evbuffer_write(c->out, c->fd) < 0)
+                        return errno == EAGAIN || errno == EINTR;
+        return true;
+}
+
+static void client_send_consume(Client *c, json_t *message) {
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+
+        if (varlink_encode_consume(message, &text, &n) < 0 ||
+            evbuffer_get_length(c->out) + n > OUT_MAX || evbuffer_add(c->out, text, n) < 0 || !client_write(c))
+                client_end(c);
+}
+
+static void client_done_with_call(Client *c) {
+        json_decref(c->message);
+        c->message = NULL;
+        c->call = (VarlinkCall){};
+        c->waiting = false;
+        c->session = NULL;
+        client_watch(c);
+        /* The next call may have been read already. */
+        if (!c->ended)
+                event_active(c->writable, EV_WRITE, 0);
+}
+
+void client_reply(Client *c, json_t *parameters) {
+        if (!c->call.oneway)
+                client_send_consume(c, varlink_reply_new(parameters, false));
+        else
+                json_decref(parameters);
+        client_done_with_call(c);
+}
+
+void client_error_object(Client *c, const char *error, json_t *parameters) {
+        if (!c->call.oneway)
+                client_send_consume(c, varlink_error_new(error, parameters));
+        else
+                json_decref(parameters);
+        client_done_with_call(c);
+}
+
+void client_error(Client *c, const char *error, const char *key, const char *reason) {
+        client_error_object(c, error, json_pack("{s:s}", key, reason));
+}
+
+void client_refuse(Client *c, const char *error, const char *reason) {
+        c->closing = true;
+        client_send_consume(c, varlink_error_new(error, json_pack("{s:s}", "reason", reason)));
+        client_dispatch(c);
+}
+
+static void client_parse(Client *c) {
+        int r = varlink_reader_next(&c->reader, &c->message);
+
+        if (r == 0 && !c->message)
+                return;
+        if (r == 0)
+                r = varlink_call_parse(c->message, &c->call);
+        if (r != 0) {
+                client_refuse(c, ERROR_BAD_MESSAGE, "a message is not a Varlink call");
+                return;
+        }
+        client_watch(c);
+        c->host->call(c, &c->call, c->host->userdata);
+}
+
+static void client_dispatch(Client *c) {
+        if (c->ended)
+                return;
+        if (!client_write(c) || (c->closing && evbuffer_get_length(c->out) == 0)) {
+                client_end(c);
+                return;
+        }
+        if (!c->message && !c->closing)
+                client_parse(c);
+        client_watch(c);
+}
+
+static void client_on_readable(evutil_socket_t fd, short what, void *userdata) {
+        Client *c = userdata;
+        char *bytes;
+        ssize_t k;
+        size_t n;
+        int r = varlink_reader_room(&c->reader, &bytes, &n);
+
+        if (r != 0) {
+                client_refuse(c, ERROR_BAD_MESSAGE, "a message is too long");
+                return;
+        }
+        /* read(2), not recvmsg(2): descriptors that are passed along are closed by the kernel. */
+        k = read(fd, bytes, n);
+        if (k < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (k <= 0) {
+                client_end(c);
+                return;
+        }
+        varlink_reader_added(&c->reader, (size_t)k);
+        client_dispatch(c);
+}
+
+static void client_on_writable(evutil_socket_t fd, short what, void *userdata) {
+        client_dispatch(userdata);
+}
+
+int client_new_consume(const ClientHost *host, int fd, const Peer *peer, Client **ret) {
+        Client *c = calloc(1, sizeof(*c));
+
+        if (!c) {
+                (void)fd_close(fd);
+                return -ENOMEM;
+        }
+        c->host = host;
+        c->fd = fd;
+        c->peer = *peer;
+        varlink_reader_init(&c->reader, CALL_MAX);
+        c->out = evbuffer_new();
+        c->readable = event_new(host->loop, fd, EV_READ | EV_PERSIST, client_on_readable, c);
+        c->writable = event_new(host->loop, fd, EV_WRITE | EV_PERSIST, client_on_writable, c);
+        if (!c->out || !c->readable || !c->writable) {
+                client_free(c);
+                return -ENOMEM;
+        }
+        client_watch(c);
+        *ret = c;
+        return 0;
+}
+
+void client_free(Client *c) {
+        if (!c)
+                return;
+        if (c->readable)
+                event_free(c->readable);
+        if (c->writable)
+                event_free(c->writable);
+        if (c->out)
+                evbuffer_free(c->out);
+        varlink_reader_done(&c->reader);
+        json_decref(c->message);
+        (void)fd_close(c->fd);
+        free(c);
+}
+
+int client_upgrade(Client *c, json_t *parameters, int *ret_fd, const char **ret_rest, size_t *ret_n_rest) {
+        assert(c->call.upgrade);
+
+        client_send_consume(c, varlink_reply_new(parameters, false));
+        if (c->ended || evbuffer_get_length(c->out) > 0) {
+                client_end(c);
+                return -EPIPE;
+        }
+        *ret_rest = varlink_reader_rest(&c->reader, ret_n_rest);
+        *ret_fd = TAKE_FD(c->fd);
+        client_end(c);
+        return 0;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * One connection on the control socket: Varlink messages in and out, one call at a time. What a
+ * method does is the broker's business (broker.c); this file knows only messages.
+ *
+ * When a call has been upgraded the descriptor goes to a session and the client ends.
+ */
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "daemon/peer.h"
+#include "lib/varlink.h"
+
+typedef struct Client Client;
+typedef struct Session Session;
+
+typedef struct ClientHost {
+        struct event_base *loop;
+        /* A call has come; answer it now or later with client_reply() or client_error(). */
+        void (*call)(Client *client, const VarlinkCall *call, void *userdata);
+        /* The connection is over; the owner frees the client later, from the loop. */
+        void (*ended)(Client *client, void *userdata);
+        void *userdata;
+} ClientHost;
+
+struct Client {
+        TAILQ_ENTRY(Client) link; /* its owner's */
+        const ClientHost *host;   /* borrowed */
+        int fd;                   /* owned */
+        Peer peer;
+        VarlinkReader reader;
+        struct evbuffer *out; /* owned */
+        struct event *readable, *writable;
+        json_t *message;     /* owned: the call being served; NULL between calls */
+        VarlinkCall call;    /* views of message */
+        bool closing, ended; /* closing: ends when all is written */
+        bool uncharged; /* of the owner: one too many, refused, and not counted */
+        /* Of the broker, while a call waits. */
+        bool waiting;     /* the call waits until the registry has settled */
+        Session *session; /* borrowed; that an Attach waits for */
+};
+
+/* Takes the descriptor over, in any case. 0 or negative errno. */
+int client_new_consume(const ClientHost *host, int fd, const Peer *peer, Client **ret);
+void client_free(Client *c);
+
+/* Answers the call being served; takes the reference to @parameters (may be NULL) over. */
+void client_reply(Client *c, json_t *parameters);
+/* @reason is for a person and goes out as the error's only parameter, named @key. */
+void client_error(Client *c, const char *error, const char *key, const char *reason);
+void client_error_object(Client *c, const char *error, json_t *parameters);
+
+/* Says an error nobody asked for and closes when it is written. */
+void client_refuse(Client *c, const char *error, const char *reason);
+
+/*
+ * Answers, and gives the descriptor away (the caller owns it) with what was read behind the call.
+ * The reply is written before; if that would block, nothing is given and the client ends: -EPIPE.
+ * @ret_rest is valid until the client is freed.
+ */
+int client_upgrade(Client *c, json_t *parameters, int *ret_fd, const char **ret_rest, size_t *ret_n_rest);
+
+void client_end(Client *c);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/config.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "lib/cleanup.h"
+#include "lib/fd.h"
+#include "lib/parse.h"
+
+#define FILE_MAX (256U * 1024U)
+#define CONFIG_FILE SYSCONFDIR "/manholed.conf"
+#define CONFIG_FOLDER SYSCONFDIR "/manholed.conf.d"
+#define CONNECTIONS_PER_USER 512U
+
+void config_init(Config *c) {
+        *c = (Config){ .connections_per_user = CONNECTIONS_PER_USER, .log_level = -1 };
+}
+
+static void forget_scan(Config *c) {
+        for (size_t i = 0; i < c->n_scan; i++)
+                free(c->scan[i]);
+        free(c->scan);
+        c->scan = NULL;
+        c->n_scan = 0;
+}
+
+void config_done(Config *c) {
+        free(c->record);
+        forget_scan(c);
+        *c = (Config){};
+}
+
+int config_add_scan(Config *c, const char *folder) {
+        char **grown = reallocarray(c->scan, c->n_scan + 1, sizeof(*grown));
+
+        if (!grown)
+                return -ENOMEM;
+        c->scan = grown;
+        c->scan[c->n_scan] = strdup(folder);
+        if (!c->scan[c->n_scan])
+                return -ENOMEM;
+        c->n_scan++;
+        return 0;
+}
+
+int config_set_record(Config *c, const char *where) {
+        char *copy = strdup(where);
+
+        if (!copy)
+                return -ENOMEM;
+        free(c->record);
+        c->record = copy;
+        return 0;
+}
+
+static int set_record(Config *c, const char *value) {
+        if (strcmp(value, "journal") != 0 && strcmp(value, "none") != 0 && strncmp(value, "file:/", 6) != 0)
+                return -EINVAL;
+        return config_set_record(c, value);
+}
+
+static int set_scan(Config *c, const char *value) {
+        if (!*value) {
+                forget_scan(c);
+                return 0;
+        }
+        return value[0] == '/' ? config_add_scan(c, value) : -EINVAL;
+}
+
+static int set_connections(Config *c, const char *value) {
+        uint64_t n;
+
+        if (parse_u64(value, 1000000, &n) < 0 || n == 0)
+                return -EINVAL;
+        c->connections_per_user = (unsigned)n;
+        return 0;
+}
+
+static int set_log_level(Config *c, const char *value) {
+        return log_level_from_string(value, &c->log_level);
+}
+
+static const struct {
+        const char *name;
+        int (*set)(Config *c, const char *value);
+} keys[] = {
+        { "Record", set_record },
+        { "Scan", set_scan },
+        { "ConnectionsPerUser", set_connections },
+        { "LogLevel", set_log_level },
+};
+
+static char *strip(char *text) {
+        char *end;
+
+        while (isspace((unsigned char)*text))
+                text++;
+        end = text + strlen(text);
+        while (end > text && isspace((unsigned char)end[-1]))
+                end--;
+        *end = '\0';
+        return text;
+}
+
+/* Returns NULL, or what is wrong with the line. */
+static const char *parse_line(Config *c, char *line, bool *in_section, int *ret_error) {
+        char *value;
+
+        *ret_error = -EBADMSG;
+        line = strip(line);
+        if (!*line || *line == '#' || *line == ';')
+                return NULL;
+        if (*line == '[') {
+                *in_section = strcmp(line, "[Manholed]") == 0;
+                return *in_section ? NULL : "unknown section";
+        }
+        value = strchr(line, '=');
+        if (!value)
+                return "neither a section nor an assignment";
+        if (!*in_section)
+                return "assignment outside a section";
+        *value = '\0';
+        value = strip(value + 1);
+        line = strip(line);
+        for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+                if (strcmp(keys[i].name, line) == 0) {
+                        int r = keys[i].set(c, value);
+
+                        if (r == -ENOMEM)
+                                *ret_error = r;
+                        return r < 0 ? "this value is not understood" : NULL;
+                }
+        return "unknown key";
+}
+
+int config_parse(Config *c, const char *name, const char *text, ConfigError *ret_error) {
+        _cleanup_free_ char *copy = strdup(text);
+        bool in_section = false;
+        unsigned number = 0;
+        char *rest = copy;
+
+        if (!copy)
+                return -ENOMEM;
+        for (char *line; (line = strsep(&rest, "\n"));) {
+                const char *wrong;
+                int error;
+
+                number++;
+                wrong = parse_line(c, line, &in_section, &error);
+                if (wrong) {
+                        (void)snprintf(ret_error->text, sizeof(ret_error->text), "%.256s:%u: %s", name, number,
+                                       wrong);
+                        return error;
+                }
+        }
+        return 0;
+}
+
+static int load_file(Config *c, const char *path, ConfigError *ret_error) {
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+        int r = fd_read_file(AT_FDCWD, path, FILE_MAX, &text, &n);
+
+        if (r == 0 && memchr(text, '\0', n))
+                r = -EBADMSG;
+        if (r < 0) {
+                (void)snprintf(ret_error->text, sizeof(ret_error->text), "%.256s: %s", path, strerror(-r));
+                return r;
+        }
+        return config_parse(c, path, text, ret_error);
+}
+
+static int is_fragment(const struct dirent *entry) {
+        size_t n = strlen(entry->d_name);
+
+        return entry->d_name[0] != '.' && n > 5 && strcmp(entry->d_name + n - 5, ".conf") == 0;
+}
+
+static int load_folder(Config *c, ConfigError *ret_error) {
+        struct dirent **entries;
+        int r = 0, n = scandir(CONFIG_FOLDER, &entries, is_fragment, alphasort);
+
+        for (int i = 0; i < n; i++) {
+                char path[sizeof(CONFIG_FOLDER) + sizeof(entries[i]->d_name) + 1];
+
+                if (r == 0) {
+                        (void)snprintf(path, sizeof(path), "%s/%s", CONFIG_FOLDER, entries[i]->d_name);
+                        r = load_file(c, path, ret_error);
+                }
+                free(entries[i]);
+        }
+        if (n >= 0)
+                free(entries);
+        return r;
+}
+
+int config_load(Config *c, const char *file, ConfigError *ret_error) {
+        int r;
+
+        if (file)
+                return load_file(c, file, ret_error);
+        r = load_file(c, CONFIG_FILE, ret_error);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        return load_folder(c, ret_error);
+}

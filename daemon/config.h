@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * Configuration: /etc/manholed.conf, then /etc/manholed.conf.d/ in the order of names, as systemd's
+ * files (INI). Later values replace earlier ones; an empty `Scan=` forgets the folders so far.
+ *
+ *   [Manholed]
+ *   Record=journal | file:DIR | none
+ *   Scan=DIR                  (may be given several times)
+ *   ConnectionsPerUser=NUMBER
+ *   LogLevel=err | warning | notice | info | debug
+ */
+
+#include <stddef.h>
+
+typedef struct Config {
+        char *record; /* owned; NULL until it is set */
+        char **scan;  /* owned */
+        size_t n_scan;
+        unsigned connections_per_user;
+        int log_level; /* -1 until it is set */
+} Config;
+
+void config_init(Config *c);
+void config_done(Config *c);
+
+/* What is wrong, for a person: "FILE:LINE: …". */
+typedef struct ConfigError {
+        char text[512];
+} ConfigError;
+
+/* Pure: reads a file's text. 0, -ENOMEM, or -EBADMSG with *ret_error. */
+int config_parse(Config *c, const char *name, const char *text, ConfigError *ret_error);
+
+/* Reads @file, or the standard files if it is NULL; standard files that are absent are no error. */
+int config_load(Config *c, const char *file, ConfigError *ret_error);
+
+/* One more folder to scan. 0 or -ENOMEM. */
+int config_add_scan(Config *c, const char *folder);
+int config_set_record(Config *c, const char *where);

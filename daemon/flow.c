@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/flow.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+/* Read at once, and at most this much unwritten before reading pauses. */
+#define READ_SIZE 16384
+#define UNWRITTEN_MAX 65536U
+
+/* What to wait for follows from the buffers alone. */
+static void flow_watch(Flow *f) {
+        bool reads = !f->eof && !f->blocked && evbuffer_get_length(f->read) == 0 &&
+                     evbuffer_get_length(f->recorded) < UNWRITTEN_MAX;
+        bool writes = evbuffer_get_length(f->recorded) > 0;
+
+        if (f->closed)
+                reads = writes = false;
+        (void)(reads ? event_add(f->readable, NULL) : event_del(f->readable));
+        (void)(writes ? event_add(f->writable, NULL) : event_del(f->writable));
+}
+
+static void flow_finish(Flow *f, FlowEnd how) {
+        if (f->closed)
+                return;
+        f->closed = true;
+        flow_watch(f);
+        f->end(f, how, f->userdata);
+}
+
+/* Records what can be recorded now and hands it on. 0, -EAGAIN, TAP_E_PROTOCOL, or negative errno
+ * when the recorder is lost. */
+static int flow_record(Flow *f) {
+        size_t n;
+
+        while ((n = evbuffer_get_length(f->read)) > 0) {
+                size_t used, look = n < RECORD_DATA_MAX ? n : RECORD_DATA_MAX;
+                const uint8_t *bytes = evbuffer_pullup(f->read, (ev_ssize_t)look);
+                Tap before = f->tap;
+                TapPiece piece;
+                int r;
+
+                if (!bytes)
+                        return -ENOMEM;
+                if (tap_next(&f->tap, bytes, look, &used, &piece) != 0)
+                        return TAP_E_PROTOCOL;
+                if (piece.record) {
+                        r = recorder_write(f->session, (Record){ .event = piece.event, .frame = piece.frame,
+                                                                 .position = f->position, .data = piece.data,
+                                                                 .n_data = piece.n_data });
+                        if (r < 0) {
+                                f->tap = before;
+                                return r;
+                        }
+                        f->position += piece.n_data;
+                        f->n_records++;
+                }
+                if (evbuffer_remove_buffer(f->read, f->recorded, used) != (int)used)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+/* Writes what the receiver takes. False when it is gone. */
+static bool flow_write(Flow *f) {
+        while (evbuffer_get_length(f->recorded) > 0)
+                if (evbuffer_write(f->recorded, f->to) < 0)
+                        return errno == EAGAIN || errno == EINTR;
+        return true;
+}
+
+static void flow_dispatch(Flow *f) {
+        int r;
+
+        if (f->closed)
+                return;
+        r = flow_record(f);
+        f->blocked = r == -EAGAIN;
+        if (!flow_write(f)) {
+                flow_finish(f, FLOW_LOST);
+                return;
+        }
+        if (r != 0 && r != -EAGAIN) {
+                flow_finish(f, r == TAP_E_PROTOCOL ? FLOW_PROTOCOL : FLOW_UNRECORDED);
+                return;
+        }
+        if (f->eof && evbuffer_get_length(f->read) == 0 && evbuffer_get_length(f->recorded) == 0) {
+                (void)shutdown(f->to, SHUT_WR);
+                flow_finish(f, FLOW_CLOSED);
+                return;
+        }
+        flow_watch(f);
+}
+
+static void flow_on_readable(evutil_socket_t fd, short what, void *userdata) {
+        Flow *f = userdata;
+        int n = evbuffer_read(f->read, fd, READ_SIZE);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        /* A reset is an end as well: what came before it still goes through. */
+        if (n <= 0)
+                f->eof = true;
+        flow_dispatch(f);
+}
+
+static void flow_on_writable(evutil_socket_t fd, short what, void *userdata) {
+        flow_dispatch(userdata);
+}
+
+int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed,
+              RecorderSession *session, void (*end)(Flow *flow, FlowEnd how, void *userdata), void *userdata) {
+        *f = (Flow){ .from = from, .to = to, .session = session, .end = end, .userdata = userdata,
+                     .tap = { .framed = framed, .from_client = from_client } };
+        f->readable = event_new(loop, from, EV_READ | EV_PERSIST, flow_on_readable, f);
+        f->writable = event_new(loop, to, EV_WRITE | EV_PERSIST, flow_on_writable, f);
+        f->read = evbuffer_new();
+        f->recorded = evbuffer_new();
+        if (!f->readable || !f->writable || !f->read || !f->recorded) {
+                flow_done(f);
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+void flow_done(Flow *f) {
+        if (f->readable)
+                event_free(f->readable);
+        if (f->writable)
+                event_free(f->writable);
+        if (f->read)
+                evbuffer_free(f->read);
+        if (f->recorded)
+                evbuffer_free(f->recorded);
+        *f = (Flow){};
+}
+
+int flow_push(Flow *f, const void *bytes, size_t n) {
+        return evbuffer_add(f->read, bytes, n) < 0 ? -ENOMEM : 0;
+}
+
+void flow_start(Flow *f) {
+        flow_dispatch(f);
+}
+
+void flow_resume(Flow *f) {
+        if (f->blocked)
+                flow_dispatch(f);
+}

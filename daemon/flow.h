@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * One direction of a session: bytes are read, recorded, and only then written. Bounded: reading
+ * goes on when what was read has been recorded and most of it written, so a slow reader at one end
+ * slows the writer at the other, and nobody else.
+ *
+ * Owned by a session; the descriptors are borrowed from it. Knows no policy and no target.
+ */
+
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/recorder.h"
+#include "daemon/tap.h"
+
+typedef struct Flow Flow;
+
+typedef enum FlowEnd {
+        FLOW_CLOSED,     /* end of file has been passed on: this direction is over */
+        FLOW_LOST,       /* the receiving end is gone, or reading failed */
+        FLOW_PROTOCOL,   /* the sender broke the protocol */
+        FLOW_UNRECORDED, /* the recorder is lost */
+} FlowEnd;
+
+struct Flow {
+        struct event *readable, *writable; /* owned */
+        int from, to;                      /* borrowed */
+        struct evbuffer *read;             /* owned: read, not yet recorded */
+        struct evbuffer *recorded;         /* owned: recorded, to be written */
+        Tap tap;
+        RecorderSession *session; /* borrowed */
+        bool eof, closed, blocked; /* blocked: the recorder has no room */
+        uint64_t position;         /* bytes recorded: data, without frame headers */
+        uint64_t n_records;
+        /* Called once, from the loop; the flow is still. */
+        void (*end)(Flow *flow, FlowEnd how, void *userdata);
+        void *userdata;
+};
+
+/* Prepares; nothing is read before flow_start(). 0 or -ENOMEM. */
+int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed,
+              RecorderSession *session, void (*end)(Flow *flow, FlowEnd how, void *userdata), void *userdata);
+void flow_done(Flow *f);
+
+/* Bytes that were read before the flow was made. 0 or -ENOMEM. */
+int flow_push(Flow *f, const void *bytes, size_t n);
+
+void flow_start(Flow *f);
+
+/* The recorder may have room again. */
+void flow_resume(Flow *f);

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/inspector.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "daemon/log.h"
+#include "lib/cleanup.h"
+
+/* Inside bind() a socket looks dead for a moment (unix(7) says nothing of it; it was measured), so
+ * a young one is asked again, and none is called dead before this age. */
+#define STALE_AGE_SEC 2
+static const struct timeval YOUNG_RETRY = { .tv_usec = 100 * 1000 };
+static const struct timeval STALE_WAIT = { .tv_sec = STALE_AGE_SEC };
+
+static void inspector_probe(Inspector *i, Target *t);
+
+static void inspector_settle(Inspector *i, Target *t) {
+        if (!t->pending)
+                return;
+        t->pending = false;
+        if (--i->registry->n_pending == 0)
+                i->events->settled(i->userdata);
+}
+
+void inspector_forget(Inspector *i, Target *t) {
+        bool settles = t->pending && i->registry->n_pending == 1;
+
+        i->events->gone(t, i->userdata);
+        registry_remove(i->registry, t);
+        target_free(t);
+        if (settles)
+                i->events->settled(i->userdata);
+}
+
+int inspector_open(const Target *t) {
+        _cleanup_fd_ int fd = openat(folder_fd(t->folder), t->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        struct stat st;
+
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        return target_is_file(t, &st) ? TAKE_FD(fd) : -ESTALE;
+}
+
+/* Is the socket the process's own, as far as files can tell? The connection itself tells more:
+ * identity.h. */
+static bool owner_is_process(const Target *t) {
+        uid_t owner = t->file.st_uid;
+
+        return t->has_process &&
+               (owner == 0 || owner == t->ids.ruid || owner == t->ids.euid || owner == t->ids.suid);
+}
+
+static void inspector_on_maps(PrivCall *call, int error, int fd, void *userdata);
+
+static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userdata);
+
+static Target *target_of(PrivCall *call) {
+        return (Target *)((char *)call - offsetof(Target, call));
+}
+
+static void inspector_wait(Inspector *i, Target *t, const struct timeval *delay) {
+        if (event_add(t->stale_timer, delay) < 0)
+                log_warning("%s: cannot arm a timer", t->path);
+}
+
+static bool is_young(const Target *t) {
+        struct timespec now = {};
+
+        (void)clock_gettime(CLOCK_REALTIME, &now);
+        return now.tv_sec - t->file.st_ctim.tv_sec < STALE_AGE_SEC;
+}
+
+static void inspector_found_dead(Inspector *i, Target *t) {
+        if (is_young(t)) {
+                t->state = TARGET_UNKNOWN;
+                inspector_wait(i, t, &YOUNG_RETRY);
+        } else {
+                t->state = TARGET_STALE;
+                /* A process that lives may serve it again; only files of the dead are removed. */
+                if (!t->has_process)
+                        inspector_wait(i, t, &YOUNG_RETRY);
+        }
+        inspector_settle(i, t);
+}
+
+static void inspector_found_live(Inspector *i, Target *t) {
+        t->state = owner_is_process(t) ? TARGET_LIVE : TARGET_UNTRUSTED;
+        if (t->has_process && !t->python_known &&
+            priv_open_maps(i->priv, &t->call, t->pid, t->start_time, inspector_on_maps, i) == 0)
+                return;
+        inspector_settle(i, t);
+}
+
+static void inspector_on_probed(PrivCall *call, int error, int fd, void *userdata) {
+        Inspector *i = userdata;
+        Target *t = target_of(call);
+
+        switch (error) {
+        case 0:
+                inspector_found_live(i, t);
+                break;
+        case -ECONNREFUSED:
+                inspector_found_dead(i, t);
+                break;
+        case -EPROTOTYPE: /* a datagram socket: no manhole */
+        case -ENOENT:
+                inspector_forget(i, t);
+                break;
+        default:
+                log_debug("%s: cannot be probed: %s", t->path, strerror(-error));
+                inspector_settle(i, t);
+        }
+}
+
+static void inspector_on_maps(PrivCall *call, int error, int fd, void *userdata) {
+        Inspector *i = userdata;
+        Target *t = target_of(call);
+
+        if (error == 0 && proc_read_python(fd, &t->python) == 0)
+                t->python_known = true;
+        (void)fd_close(fd);
+        inspector_settle(i, t);
+}
+
+static void inspector_probe(Inspector *i, Target *t) {
+        _cleanup_fd_ int fd = inspector_open(t);
+
+        if (fd < 0) {
+                inspector_forget(i, t); /* the scanner finds what has taken its place */
+                return;
+        }
+        if (t->call.priv)
+                return; /* a look is under way */
+        if (priv_probe(i->priv, &t->call, fd, inspector_on_probed, i) < 0)
+                inspector_settle(i, t);
+}
+
+static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userdata) {
+        Inspector *i = userdata;
+        Target *t = target_of(call);
+
+        switch (error) {
+        case 0:
+                i->events->stale_removed(t, i->userdata);
+                inspector_forget(i, t);
+                break;
+        case -EAGAIN:
+                inspector_wait(i, t, &STALE_WAIT);
+                break;
+        case -EBUSY: /* alive after all */
+                inspector_probe(i, t);
+                break;
+        case -ENOENT:
+                inspector_forget(i, t);
+                break;
+        default:
+                log_warning("%s: stale, but cannot be removed: %s", t->path, strerror(-error));
+        }
+}
+
+static void inspector_on_timer(evutil_socket_t unused, short what, void *userdata) {
+        Target *t = userdata;
+        Inspector *i = folder_inspector(t->folder);
+        _cleanup_fd_ int fd = -1;
+
+        if (t->call.priv)
+                return;
+        if (t->state != TARGET_STALE) {
+                inspector_probe(i, t);
+                return;
+        }
+        fd = inspector_open(t);
+        if (fd < 0) {
+                inspector_forget(i, t);
+                return;
+        }
+        (void)priv_unlink_stale(i->priv, &t->call, folder_fd(t->folder), fd, t->name, inspector_on_unlinked, i);
+}
+
+static void inspector_on_process_end(evutil_socket_t fd, short what, void *userdata) {
+        Target *t = userdata;
+
+        t->has_process = false;
+        inspector_probe(folder_inspector(t->folder), t);
+}
+
+/* From here on the process is held by its pidfd: a pid used again does not fool us. */
+static void inspector_follow_process(Inspector *i, Target *t) {
+        ProcStat stat;
+
+        t->pidfd = proc_pidfd(t->pid);
+        if (t->pidfd < 0 || proc_read_stat(t->pid, &stat) < 0 || stat.start_time != t->start_time) {
+                t->has_process = false;
+                return;
+        }
+        t->process_end = event_new(i->loop, t->pidfd, EV_READ, inspector_on_process_end, t);
+        if (!t->process_end || event_add(t->process_end, NULL) < 0)
+                log_warning("%s: the end of process %d will not be noticed", t->path, (int)t->pid);
+        (void)names_get(i->names, t->ids.euid);
+}
+
+void inspector_begin(Inspector *i, Target *t, int socket_fd) {
+        t->pending = true;
+        i->registry->n_pending++;
+
+        t->stale_timer = event_new(i->loop, -1, 0, inspector_on_timer, t);
+        if (!t->stale_timer) {
+                inspector_forget(i, t);
+                return;
+        }
+        target_read_process(t);
+        if (t->has_process)
+                inspector_follow_process(i, t);
+        if (priv_probe(i->priv, &t->call, socket_fd, inspector_on_probed, i) < 0)
+                inspector_settle(i, t);
+}

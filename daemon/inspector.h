@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * Finds out what a socket file is: alive or dead, whose, and what serves it, without opening a
+ * console in anybody's process. Follows the process to its end, and takes the file away when both
+ * are surely dead.
+ */
+
+#include <event2/event.h>
+
+#include "daemon/names.h"
+#include "daemon/priv.h"
+#include "daemon/registry.h"
+#include "daemon/target.h"
+
+typedef struct InspectorEvents {
+        /* The target is about to be freed. */
+        void (*gone)(Target *t, void *userdata);
+        /* A stale socket file has been removed; `gone` follows. */
+        void (*stale_removed)(Target *t, void *userdata);
+        /* No look is pending any more. */
+        void (*settled)(void *userdata);
+} InspectorEvents;
+
+typedef struct Inspector Inspector;
+
+struct Inspector {
+        struct event_base *loop; /* borrowed, as all here */
+        Priv *priv;
+        Names *names;
+        Registry *registry;
+        const InspectorEvents *events;
+        void *userdata;
+};
+
+/* Folders are the scanner's; the inspector needs their descriptor (borrowed) and the way back. */
+int folder_fd(const Folder *folder);
+Inspector *folder_inspector(const Folder *folder);
+
+/* Begins the look at a target that the registry has just taken. @socket_fd (O_PATH) is borrowed. */
+void inspector_begin(Inspector *i, Target *t, int socket_fd);
+
+/* Takes a target out of the registry and frees it. */
+void inspector_forget(Inspector *i, Target *t);
+
+/* Opens the target's file again, if it still is the same: an O_PATH descriptor, the caller's, or
+ * negative errno (-ESTALE when another file has its name). */
+int inspector_open(const Target *t);

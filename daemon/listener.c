@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/listener.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+#include "lib/cleanup.h"
+#include "lib/fd.h"
+
+#define BACKLOG 512
+/* Accepted in one turn of the loop: others want their turn as well. */
+#define ACCEPT_AT_ONCE 32U
+/* Someone else may have closed a descriptor without telling. */
+static const struct timeval LOOK_AGAIN = { .tv_sec = 1 };
+
+struct Listener {
+        struct event *readable; /* owned */
+        struct event *resume;   /* owned */
+        int fd;                 /* owned */
+        char *path;             /* owned: of a socket that we made and take away */
+        void (*accepted)(int fd, void *userdata);
+        void *userdata;
+};
+
+static void listener_on_resume(evutil_socket_t fd, short what, void *userdata) {
+        listener_resume(userdata);
+}
+
+void listener_resume(Listener *l) {
+        (void)event_del(l->resume);
+        (void)event_add(l->readable, NULL);
+}
+
+static void listener_on_readable(evutil_socket_t fd, short what, void *userdata) {
+        Listener *l = userdata;
+
+        for (unsigned i = 0; i < ACCEPT_AT_ONCE; i++) {
+                int k = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+                if (k >= 0) {
+                        l->accepted(k, l->userdata);
+                        continue;
+                }
+                if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                        log_warning("Connections wait: %s", strerror(errno));
+                        (void)event_del(l->readable);
+                        (void)event_add(l->resume, &LOOK_AGAIN);
+                }
+                return;
+        }
+}
+
+/* The socket's folder; /run/manholed itself, but nothing above it. */
+static int make_folder(const char *path) {
+        _cleanup_free_ char *folder = strdup(path);
+        char *slash = folder ? strrchr(folder, '/') : NULL;
+
+        if (!folder)
+                return -ENOMEM;
+        if (!slash || slash == folder)
+                return 0;
+        *slash = '\0';
+        return mkdir(folder, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int listen_at(const char *path, int *ret_fd) {
+        struct sockaddr_un sa = { .sun_family = AF_UNIX };
+        _cleanup_fd_ int fd = -1, other = -1;
+        int r;
+
+        if (strlen(path) >= sizeof(sa.sun_path))
+                return -ENAMETOOLONG;
+        strcpy(sa.sun_path, path);
+        r = make_folder(path);
+        if (r < 0)
+                return r;
+        r = fd_connect_unix(path, &other);
+        if (r == 0)
+                return -EADDRINUSE;
+        if (r == -ECONNREFUSED && unlink(path) < 0)
+                return -errno;
+
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        /* Everybody may connect: the kernel says who it is, and the policy decides. */
+        if (fchmod(fd, 0666) < 0 || bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+            chmod(path, 0666) < 0 || listen(fd, BACKLOG) < 0)
+                return -errno;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+int listener_new(struct event_base *loop, const char *path, void (*accepted)(int fd, void *userdata),
+                 void *userdata, Listener **ret) {
+        Listener *l = calloc(1, sizeof(*l));
+        int r, n = sd_listen_fds(1);
+
+        if (!l)
+                return -ENOMEM;
+        l->accepted = accepted;
+        l->userdata = userdata;
+        l->fd = -1;
+        if (n > 1 || (n == 1 && sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) <= 0)) {
+                r = -EINVAL;
+                goto fail;
+        }
+        if (n == 1) {
+                l->fd = SD_LISTEN_FDS_START;
+                r = fd_set_nonblock(l->fd, true);
+        } else {
+                r = listen_at(path, &l->fd);
+                if (r == 0)
+                        l->path = strdup(path);
+        }
+        if (r < 0)
+                goto fail;
+        r = -ENOMEM;
+        l->readable = event_new(loop, l->fd, EV_READ | EV_PERSIST, listener_on_readable, l);
+        l->resume = event_new(loop, -1, 0, listener_on_resume, l);
+        if (!l->readable || !l->resume || event_add(l->readable, NULL) < 0)
+                goto fail;
+        *ret = l;
+        return 0;
+fail:
+        listener_free(l);
+        return r;
+}
+
+void listener_free(Listener *l) {
+        if (!l)
+                return;
+        if (l->readable)
+                event_free(l->readable);
+        if (l->resume)
+                event_free(l->resume);
+        if (l->path)
+                (void)unlink(l->path);
+        (void)fd_close(l->fd);
+        free(l->path);
+        free(l);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/manager.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "daemon/broker.h"
+#include "daemon/errors.h"
+#include "daemon/log.h"
+#include "lib/cleanup.h"
+
+static void manager_on_reap(evutil_socket_t fd, short what, void *userdata) {
+        Manager *m = userdata;
+        Client *c;
+        Session *s;
+
+        while ((c = TAILQ_FIRST(&m->ended_clients))) {
+                TAILQ_REMOVE(&m->ended_clients, c, link);
+                client_free(c);
+        }
+        while ((s = TAILQ_FIRST(&m->ended_sessions))) {
+                TAILQ_REMOVE(&m->ended_sessions, s, link);
+                session_free(s);
+        }
+        if (m->listener)
+                listener_resume(m->listener);
+}
+
+static void manager_reap_later(Manager *m) {
+        event_active(m->reap, EV_TIMEOUT, 0);
+}
+
+/* --------------------------------------------------------------- clients */
+
+static void manager_on_accepted(int fd, void *userdata) {
+        Manager *m = userdata;
+        Client *c;
+        Peer peer;
+        int r = peer_read(fd, &peer);
+
+        if (r < 0) {
+                (void)fd_close(fd);
+                return;
+        }
+        (void)names_get(m->names, peer.uid);
+        r = quota_charge(&m->connections, peer.uid);
+        if (r < 0 || client_new_consume(&m->client_host, fd, &peer, &c) < 0) {
+                log_error("A connection of uid %u is dropped: out of memory", (unsigned)peer.uid);
+                if (r == 0)
+                        quota_release(&m->connections, peer.uid);
+                else if (r < 0)
+                        (void)fd_close(fd);
+                return;
+        }
+        TAILQ_INSERT_TAIL(&m->clients, c, link);
+        if (r == QUOTA_E_EXCEEDED) {
+                c->uncharged = true;
+                client_refuse(c, ERROR_TOO_MANY_SESSIONS, "this user has too many connections");
+        }
+}
+
+static void manager_on_client_ended(Client *c, void *userdata) {
+        Manager *m = userdata;
+
+        if (c->session)
+                session_end(c->session, "closed by the client");
+        if (!c->uncharged)
+                quota_release(&m->connections, c->peer.uid);
+        TAILQ_REMOVE(&m->clients, c, link);
+        TAILQ_INSERT_TAIL(&m->ended_clients, c, link);
+        manager_reap_later(m);
+}
+
+static void manager_on_call(Client *c, const VarlinkCall *call, void *userdata) {
+        broker_call(userdata, c, call);
+}
+
+/* -------------------------------------------------------------- sessions */
+
+static void manager_on_session_ended(Session *s, void *userdata) {
+        Manager *m = userdata;
+
+        if (s->charged)
+                quota_release(&m->connections, s->peer.uid);
+        TAILQ_REMOVE(&m->sessions, s, link);
+        TAILQ_INSERT_TAIL(&m->ended_sessions, s, link);
+        manager_reap_later(m);
+}
+
+/* --------------------------------------------------------------- targets */
+
+static void manager_on_target_gone(Target *t, void *userdata) {
+        Manager *m = userdata;
+        Session *s = TAILQ_FIRST(&m->sessions);
+
+        while (s) {
+                Session *next = TAILQ_NEXT(s, link);
+
+                if (s->target == t)
+                        session_target_gone(s);
+                s = next;
+        }
+}
+
+static void manager_on_stale_removed(Target *t, void *userdata) {
+        Manager *m = userdata;
+        RecordParties parties = { .target_pid = t->pid, .target_uid = t->file.st_uid, .target_comm = t->comm,
+                                  .target_unit = t->unit, .target_gone = true };
+
+        log_info("Removed stale socket %s.", t->path);
+        recorder_post(m->recorder, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = t->path });
+}
+
+static void manager_on_settled(void *userdata) {
+        Manager *m = userdata;
+
+        event_active(m->settled, EV_TIMEOUT, 0);
+}
+
+static void manager_on_settled_later(evutil_socket_t fd, short what, void *userdata) {
+        Manager *m = userdata;
+        Client *c = TAILQ_FIRST(&m->clients);
+
+        while (c) {
+                Client *next = TAILQ_NEXT(c, link);
+
+                if (c->waiting)
+                        broker_resume(m, c);
+                c = next;
+        }
+}
+
+/* ------------------------------------------------------------------ life */
+
+static void manager_on_stop(evutil_socket_t number, short what, void *userdata) {
+        Manager *m = userdata;
+
+        (void)event_base_loopbreak(m->loop);
+        m->stopping = true;
+}
+
+static void manager_on_watchdog(evutil_socket_t fd, short what, void *userdata) {
+        (void)sd_notify(0, "WATCHDOG=1");
+}
+
+static int manager_start_watchdog(Manager *m) {
+        uint64_t usec;
+
+        if (sd_watchdog_enabled(0, &usec) <= 0)
+                return 0;
+        usec /= 2;
+        m->watchdog = event_new(m->loop, -1, EV_PERSIST, manager_on_watchdog, m);
+        if (!m->watchdog ||
+            event_add(m->watchdog, &(struct timeval){ .tv_sec = (time_t)(usec / 1000000U),
+                                                      .tv_usec = (suseconds_t)(usec % 1000000U) }) < 0)
+                return -ENOMEM;
+        return 0;
+}
+
+static int manager_init_events(Manager *m) {
+        m->reap = event_new(m->loop, -1, 0, manager_on_reap, m);
+        m->settled = event_new(m->loop, -1, 0, manager_on_settled_later, m);
+        m->sigterm = evsignal_new(m->loop, SIGTERM, manager_on_stop, m);
+        m->sigint = evsignal_new(m->loop, SIGINT, manager_on_stop, m);
+        if (!m->reap || !m->settled || !m->sigterm || !m->sigint || event_add(m->sigterm, NULL) < 0 ||
+            event_add(m->sigint, NULL) < 0)
+                return -ENOMEM;
+        return manager_start_watchdog(m);
+}
+
+static int manager_scan(Manager *m, const Config *config) {
+        for (size_t i = 0; i < config->n_scan; i++) {
+                int r = scanner_add_folder(m->scanner, config->scan[i]);
+
+                if (r < 0) {
+                        log_error("%s cannot be scanned: %s", config->scan[i], strerror(-r));
+                        return r;
+                }
+        }
+        return 0;
+}
+
+static int manager_start(Manager *m, const Config *config) {
+        static const InspectorEvents inspector_events = { manager_on_target_gone, manager_on_stale_removed,
+                                                          manager_on_settled };
+        int r;
+
+        m->loop = event_base_new();
+        if (!m->loop)
+                return -ENOMEM;
+        /* First: it drops privileges, and nothing may have a thread before. */
+        r = priv_new(m->loop, &m->priv);
+        if (r < 0) {
+                log_error("manholed-priv cannot be started: %s", strerror(-r));
+                return r;
+        }
+        r = names_new(m->loop, &m->names);
+        if (r < 0)
+                return r;
+        r = recorder_new(m->loop, config->record, &m->recorder);
+        if (r < 0) {
+                log_error("Sessions cannot be recorded to %s: %s", config->record, strerror(-r));
+                return r;
+        }
+        quota_init(&m->connections, config->connections_per_user);
+        m->client_host = (ClientHost){ m->loop, manager_on_call, manager_on_client_ended, m };
+        m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, manager_on_session_ended, m };
+        m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
+        r = manager_init_events(m);
+        if (r == 0)
+                r = scanner_new(m->loop, &m->inspector, &m->scanner);
+        return r < 0 ? r : manager_scan(m, config);
+}
+
+int manager_new(const Config *config, Manager **ret) {
+        Manager *m = calloc(1, sizeof(*m));
+        int r;
+
+        if (!m)
+                return -ENOMEM;
+        registry_init(&m->registry);
+        TAILQ_INIT(&m->clients);
+        TAILQ_INIT(&m->ended_clients);
+        TAILQ_INIT(&m->sessions);
+        TAILQ_INIT(&m->ended_sessions);
+        r = manager_start(m, config);
+        if (r < 0) {
+                manager_free(m);
+                return r;
+        }
+        *ret = m;
+        return 0;
+}
+
+int manager_run(Manager *m, const char *control) {
+        int r = listener_new(m->loop, control, manager_on_accepted, m, &m->listener);
+
+        if (r < 0) {
+                log_error("Cannot listen on %s: %s", control, strerror(-r));
+                return r;
+        }
+        log_info("Ready. Sessions are recorded to: %s.", m->recorder->description);
+        (void)sd_notify(0, "READY=1");
+        if (event_base_dispatch(m->loop) < 0)
+                return -EIO;
+        (void)sd_notify(0, "STOPPING=1");
+        return m->stopping ? 0 : -EPIPE;
+}
+
+static void event_drop(struct event *event) {
+        if (event)
+                event_free(event);
+}
+
+void manager_free(Manager *m) {
+        if (!m)
+                return;
+        listener_free(TAKE_PTR(m->listener));
+        while (!TAILQ_EMPTY(&m->sessions))
+                session_end(TAILQ_FIRST(&m->sessions), "the daemon is stopping");
+        while (!TAILQ_EMPTY(&m->clients))
+                client_end(TAILQ_FIRST(&m->clients));
+        if (m->reap)
+                manager_on_reap(-1, 0, m);
+        scanner_free(m->scanner);
+        registry_done(&m->registry);
+        recorder_free(m->recorder);
+        names_free(m->names);
+        priv_free(m->priv);
+        quota_done(&m->connections);
+        event_drop(m->reap);
+        event_drop(m->settled);
+        event_drop(m->sigterm);
+        event_drop(m->sigint);
+        event_drop(m->watchdog);
+        if (m->loop)
+                event_base_free(m->loop);
+        free(m);
+}

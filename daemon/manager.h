@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * The daemon as a whole: owns the loop and every collection, and frees what has ended when the
+ * loop turns, so that nothing is freed inside its own callback.
+ */
+
+#include <event2/event.h>
+#include <sys/queue.h>
+
+#include "daemon/client.h"
+#include "daemon/config.h"
+#include "daemon/inspector.h"
+#include "daemon/listener.h"
+#include "daemon/names.h"
+#include "daemon/priv.h"
+#include "daemon/quota.h"
+#include "daemon/recorder.h"
+#include "daemon/registry.h"
+#include "daemon/scanner.h"
+#include "daemon/session.h"
+
+typedef struct Manager Manager;
+
+typedef TAILQ_HEAD(Clients, Client) Clients;
+typedef TAILQ_HEAD(Sessions, Session) Sessions;
+
+struct Manager {
+        struct event_base *loop;
+        Priv *priv;
+        Names *names;
+        Recorder *recorder;
+        Registry registry;
+        Inspector inspector;
+        Scanner *scanner;
+        Listener *listener;
+        Quota connections; /* of each uid: clients, and the sessions they became */
+        ClientHost client_host;
+        SessionHost session_host;
+        Clients clients, ended_clients;
+        Sessions sessions, ended_sessions;
+        struct event *reap;    /* frees what has ended */
+        struct event *settled; /* goes on with calls that waited for the registry */
+        struct event *sigterm, *sigint, *watchdog;
+        bool stopping;         /* asked to, as opposed to broken */
+};
+
+/* Everything but listening. Configuration is borrowed for the call. 0 or negative errno; what is
+ * wrong has been logged. */
+int manager_new(const Config *config, Manager **ret);
+void manager_free(Manager *m);
+
+/* Listens, says it is ready, and serves until told to stop. */
+int manager_run(Manager *m, const char *control);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * The operations that may need privilege, done in place: by manholed-priv with its capabilities,
+ * or by manholed itself when it runs as an ordinary user. Each one checks for itself all it relies
+ * on: whoever asks may be an attacker who has taken over the parser.
+ */
+
+#include "daemon/priv-protocol.h"
+
+/*
+ * Runs one request. @fds are borrowed. On success of an operation that answers with a descriptor,
+ * *ret_fd is the caller's; else -1. Returns 0 or negative errno, the response's `error`:
+ * PROBE: 0 when something has bound the socket, -ECONNREFUSED when it is dead, -EPROTOTYPE when it
+ * is no manhole (a datagram socket), else what the kernel said. UNLINK_STALE: -EBUSY when it is
+ * not surely dead, -EAGAIN when it is too young to tell, -ESTALE when the name no longer is that
+ * file, -EINVAL for a name that is not a manhole's.
+ */
+int priv_execute(const PrivRequest *request, const int *fds, unsigned n_fds, int *ret_fd);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/quota.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+
+struct QuotaUser {
+        uid_t uid;
+        unsigned used;
+};
+
+static int user_compare(const void *a, const void *b) {
+        const QuotaUser *x = a, *y = b;
+
+        return (x->uid > y->uid) - (x->uid < y->uid);
+}
+
+static QuotaUser *user_find(Quota *q, uid_t uid) {
+        QuotaUser key = { .uid = uid };
+        QuotaUser **node = tfind(&key, &q->users, user_compare);
+
+        return node ? *node : NULL;
+}
+
+void quota_init(Quota *q, unsigned max_per_user) {
+        *q = (Quota){ .max_per_user = max_per_user };
+}
+
+void quota_done(Quota *q) {
+        tdestroy(q->users, free);
+        *q = (Quota){};
+}
+
+int quota_charge(Quota *q, uid_t uid) {
+        QuotaUser *user = user_find(q, uid);
+
+        if (!user) {
+                user = calloc(1, sizeof(*user));
+                if (!user)
+                        return -ENOMEM;
+                user->uid = uid;
+                if (!tsearch(user, &q->users, user_compare)) {
+                        free(user);
+                        return -ENOMEM;
+                }
+        }
+        if (user->used >= q->max_per_user)
+                return QUOTA_E_EXCEEDED;
+        user->used++;
+        return 0;
+}
+
+void quota_release(Quota *q, uid_t uid) {
+        QuotaUser *user = user_find(q, uid);
+
+        assert(user && user->used > 0);
+        if (--user->used == 0) {
+                (void)tdelete(user, &q->users, user_compare);
+                free(user);
+        }
+}
+
+unsigned quota_used(Quota *q, uid_t uid) {
+        QuotaUser *user = user_find(q, uid);
+
+        return user ? user->used : 0;
+}

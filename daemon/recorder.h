@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * Where records go: the journal, a folder of files, or nowhere. One face, one file a destination.
+ *
+ * A record that recorder_write() has taken is with the destination: whoever forwards a byte only
+ * after that keeps the promise "no unrecorded byte". When the destination has no room the record
+ * is not taken, and the caller waits. Records that no flow can wait for (the end of a session, a
+ * refusal) go by recorder_post(), which keeps a bounded queue.
+ *
+ * A destination may tell that it is lost; from then on every write is refused.
+ */
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "lib/record.h"
+
+enum {
+        _RECORDER_E_SUCCESS,
+        RECORDER_E_PENDING, /* the start record is under way; `ready` will tell */
+};
+
+typedef struct Recorder Recorder;
+typedef struct RecorderSession RecorderSession;
+typedef struct RecorderVTable RecorderVTable;
+
+/* One recorded session, embedded in its owner. Zeroed memory is a session that never began. */
+struct RecorderSession {
+        TAILQ_ENTRY(RecorderSession) link;
+        Recorder *recorder; /* borrowed; NULL before begin and after end */
+        RecordParties parties;
+        uint64_t seq;
+        uint64_t started; /* CLOCK_BOOTTIME, µs */
+        bool starting;    /* `ready` has not been called yet */
+        /* After RECORDER_E_PENDING: the start record is kept (0), or cannot be (negative errno).
+         * Called once, from the loop. */
+        void (*ready)(RecorderSession *session, int error);
+        /* There may be room again, or the destination is lost. Called from the loop. */
+        void (*room)(RecorderSession *session);
+        void *destination; /* of the vtable; owned by it */
+};
+
+struct RecorderVTable {
+        const char *name;
+        /* Takes the start record: 0 when it is kept, RECORDER_E_PENDING when recorder_session_ready()
+         * will tell, or negative errno. */
+        int (*begin)(Recorder *recorder, RecorderSession *session, const Record *record);
+        /* 0, -EAGAIN (no room; recorder_room() follows), or another errno: lost. With @keep nobody
+         * can wait: what has no room is queued, within bounds. @session is NULL for records outside
+         * a session. */
+        int (*write)(Recorder *recorder, RecorderSession *session, const Record *record, bool keep);
+        /* The session's last record has been written. */
+        void (*end)(Recorder *recorder, RecorderSession *session);
+        void (*free)(Recorder *recorder);
+};
+
+struct Recorder {
+        const RecorderVTable *vtable;
+        struct event_base *loop; /* borrowed */
+        TAILQ_HEAD(, RecorderSession) sessions;
+        const char *description; /* "journal", "file:…", "none": for people */
+};
+
+/* @where is "journal", "file:DIR" or "none". 0 or negative errno (-EINVAL: none of these). */
+int recorder_new(struct event_base *loop, const char *where, Recorder **ret);
+void recorder_free(Recorder *r);
+
+/* Begins a recorded session; @parties is copied, its strings are borrowed until the end;
+ * @reason (may be NULL) is the client's. 0 when the
+ * start record is kept, RECORDER_E_PENDING when @ready will tell, or negative errno. */
+int recorder_begin(Recorder *r, RecorderSession *session, const RecordParties *parties, const char *reason,
+                   void (*ready)(RecorderSession *session, int error), void (*room)(RecorderSession *session));
+
+/* Writes one record of the session; fills in who, when and the sequence number. 0, -EAGAIN, or
+ * another negative errno: the session can no longer be recorded. */
+int recorder_write(RecorderSession *session, Record record);
+
+/* The last record, which is kept if anything can be. The session is idle afterwards. */
+void recorder_end(RecorderSession *session, Record record);
+
+/* A record that belongs to no session. */
+void recorder_post(Recorder *r, const Record *record);
+
+/* For destinations. */
+void recorder_session_ready(RecorderSession *session, int error);
+void recorder_room(Recorder *r);
+
+int recorder_journal_new(struct event_base *loop, Recorder **ret);
+int recorder_file_new(struct event_base *loop, const char *folder, Recorder **ret);
+
+uint64_t recorder_clock(void); /* CLOCK_BOOTTIME in µs */

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/scanner.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+#include "daemon/manhole-name.h"
+#include "lib/cleanup.h"
+
+#define PRIVATE_PREFIX "systemd-private-" /* systemd.exec(5), PrivateTmp= */
+#define WATCHED (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR | IN_EXCL_UNLINK)
+
+typedef enum FolderKind {
+        FOLDER_TOP,     /* sockets, and folders of services */
+        FOLDER_SERVICE, /* systemd-private-*: its only content is "tmp" */
+        FOLDER_TMP,     /* a service's /tmp */
+} FolderKind;
+
+struct Folder {
+        TAILQ_ENTRY(Folder) link;
+        Scanner *scanner; /* borrowed */
+        FolderKind kind;
+        char *path;  /* owned; for people */
+        int fd;      /* owned */
+        int watch;   /* inotify watch descriptor */
+        ino_t inode; /* to tell a folder from its successor */
+};
+
+struct Scanner {
+        struct event_base *loop; /* borrowed */
+        Inspector *inspector;    /* borrowed */
+        int inotify_fd;          /* owned */
+        struct event *readable;  /* owned */
+        uid_t uid;               /* 0: sockets of all users */
+        TAILQ_HEAD(, Folder) folders;
+};
+
+int folder_fd(const Folder *folder) {
+        return folder->fd;
+}
+
+Inspector *folder_inspector(const Folder *folder) {
+        return folder->scanner->inspector;
+}
+
+static void folder_free(Folder *f) {
+        Scanner *s = f->scanner;
+        Registry *registry = s->inspector->registry;
+        Target *t = TAILQ_FIRST(&registry->targets);
+
+        while (t) {
+                Target *next = TAILQ_NEXT(t, link);
+
+                if (t->folder == f)
+                        inspector_forget(s->inspector, t);
+                t = next;
+        }
+        if (f->watch >= 0)
+                (void)inotify_rm_watch(s->inotify_fd, f->watch);
+        TAILQ_REMOVE(&s->folders, f, link);
+        (void)fd_close(f->fd);
+        free(f->path);
+        free(f);
+}
+
+/* Opens a folder that nobody but root or ourselves could have put there, and watches it. */
+static int folder_open(Scanner *s, int dirfd, const char *name, const char *path, FolderKind kind, Folder **ret) {
+        char link[64];
+        struct stat st;
+        Folder *f = calloc(1, sizeof(*f));
+        int r;
+
+        if (!f)
+                return -ENOMEM;
+        f->scanner = s;
+        f->kind = kind;
+        f->watch = -1;
+        TAILQ_INSERT_TAIL(&s->folders, f, link);
+        f->path = strdup(path);
+        f->fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (kind == FOLDER_TOP ? 0 : O_NOFOLLOW));
+        if (!f->path || f->fd < 0 || fstat(f->fd, &st) < 0) {
+                r = f->path ? -errno : -ENOMEM;
+                goto fail;
+        }
+        r = -EPERM;
+        if (kind != FOLDER_TOP && st.st_uid != 0)
+                goto fail;
+        f->inode = st.st_ino;
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
+        f->watch = inotify_add_watch(s->inotify_fd, link, WATCHED);
+        if (f->watch < 0) {
+                r = -errno;
+                goto fail;
+        }
+        *ret = f;
+        return 0;
+fail:
+        folder_free(f);
+        return r;
+}
+
+static void folder_scan(Folder *f);
+
+static Folder *folder_below(Folder *f, const char *path) {
+        Folder *known;
+
+        TAILQ_FOREACH(known, &f->scanner->folders, link)
+                if (strcmp(known->path, path) == 0)
+                        return known;
+        return NULL;
+}
+
+static void folder_enter(Folder *parent, const char *name, FolderKind kind) {
+        _cleanup_free_ char *path = NULL;
+        Folder *f, *known;
+        struct stat st;
+        int r;
+
+        if (asprintf(&path, "%s/%s", parent->path, name) < 0) {
+                path = NULL;
+                return;
+        }
+        known = folder_below(parent, path);
+        if (known) {
+                if (fstatat(parent->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == known->inode) {
+                        folder_scan(known);
+                        return;
+                }
+                folder_free(known);
+        }
+        r = folder_open(parent->scanner, parent->fd, name, path, kind, &f);
+        if (r < 0) {
+                if (r != -ENOENT && r != -EACCES)
+                        log_warning("%s: cannot be watched: %s", path, strerror(-r));
+                return;
+        }
+        folder_scan(f);
+}
+
+static void folder_examine_socket(Folder *f, const char *name, pid_t pid) {
+        Scanner *s = f->scanner;
+        Inspector *i = s->inspector;
+        Target *t = registry_find(i->registry, f, name);
+        _cleanup_fd_ int fd = openat(f->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        struct stat st;
+        bool is_socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+
+        if (t && is_socket && target_is_file(t, &st))
+                return;
+        if (t)
+                inspector_forget(i, t);
+        if (!is_socket || (s->uid != 0 && st.st_uid != s->uid))
+                return;
+        t = target_new(f, f->path, name, &st, pid);
+        if (!t || registry_add(i->registry, t) < 0) {
+                log_error("%s/%s: out of memory", f->path, name);
+                target_free(t);
+                return;
+        }
+        inspector_begin(i, t, fd);
+}
+
+static void folder_examine(Folder *f, const char *name) {
+        pid_t pid;
+
+        if (f->kind == FOLDER_SERVICE) {
+                if (strcmp(name, "tmp") == 0)
+                        folder_enter(f, name, FOLDER_TMP);
+        } else if (manhole_name_parse(name, &pid) == 0)
+                folder_examine_socket(f, name, pid);
+        else if (f->kind == FOLDER_TOP && f->scanner->uid == 0 &&
+                 strncmp(name, PRIVATE_PREFIX, strlen(PRIVATE_PREFIX)) == 0)
+                folder_enter(f, name, FOLDER_SERVICE);
+}
+
+/* Targets whose file went away while nobody told. */
+static void folder_drop_missing(Folder *f) {
+        Registry *registry = f->scanner->inspector->registry;
+        Target *t = TAILQ_FIRST(&registry->targets);
+
+        while (t) {
+                Target *next = TAILQ_NEXT(t, link);
+
+                if (t->folder == f)
+                        folder_examine_socket(f, t->name, t->pid);
+                t = next;
+        }
+}
+
+static void folder_scan(Folder *f) {
+        int fd = openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+        struct dirent *entry;
+
+        if (!dir) {
+                (void)fd_close(fd);
+                return;
+        }
+        folder_drop_missing(f);
+        while ((entry = readdir(dir)))
+                folder_examine(f, entry->d_name);
+        (void)closedir(dir);
+}
+
+static Folder *folder_of_watch(Scanner *s, int watch) {
+        Folder *f;
+
+        TAILQ_FOREACH(f, &s->folders, link)
+                if (f->watch == watch)
+                        return f;
+        return NULL;
+}
+
+static void scanner_dispatch(Scanner *s, const struct inotify_event *event) {
+        Folder *f;
+
+        if (event->mask & IN_Q_OVERFLOW) {
+                log_warning("inotify has lost events; looking at everything again");
+                scanner_rescan(s);
+                return;
+        }
+        f = folder_of_watch(s, event->wd);
+        if (!f)
+                return;
+        if (event->mask & IN_IGNORED) {
+                f->watch = -1;
+                if (f->kind != FOLDER_TOP)
+                        folder_free(f);
+                else
+                        log_warning("%s is gone", f->path);
+        } else if (event->len > 0)
+                folder_examine(f, event->name);
+}
+
+static void scanner_on_readable(evutil_socket_t fd, short what, void *userdata) {
+        /* inotify(7): aligned for the events in it. */
+        char buffer[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
+        Scanner *s = userdata;
+        ssize_t n = read(fd, buffer, sizeof(buffer));
+
+        for (ssize_t at = 0; at < n;) {
+                const struct inotify_event *event = (const struct inotify_event *)(const void *)(buffer + at);
+
+                at += (ssize_t)(sizeof(*event) + event->len);
+                scanner_dispatch(s, event);
+        }
+}
+
+int scanner_new(struct event_base *loop, Inspector *inspector, Scanner **ret) {
+        Scanner *s = calloc(1, sizeof(*s));
+        int r = -ENOMEM;
+
+        if (!s)
+                return -ENOMEM;
+        TAILQ_INIT(&s->folders);
+        s->loop = loop;
+        s->inspector = inspector;
+        s->uid = geteuid();
+        s->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        if (s->inotify_fd < 0)
+                r = -errno;
+        else
+                s->readable = event_new(loop, s->inotify_fd, EV_READ | EV_PERSIST, scanner_on_readable, s);
+        if (!s->readable || event_add(s->readable, NULL) < 0) {
+                scanner_free(s);
+                return r;
+        }
+        *ret = s;
+        return 0;
+}
+
+void scanner_free(Scanner *s) {
+        Folder *f;
+
+        if (!s)
+                return;
+        while ((f = TAILQ_FIRST(&s->folders)))
+                folder_free(f);
+        if (s->readable)
+                event_free(s->readable);
+        (void)fd_close(s->inotify_fd);
+        free(s);
+}
+
+int scanner_add_folder(Scanner *s, const char *path) {
+        Folder *f;
+        int r = folder_open(s, AT_FDCWD, path, path, FOLDER_TOP, &f);
+
+        if (r < 0)
+                return r;
+        folder_scan(f);
+        return 0;
+}
+
+void scanner_rescan(Scanner *s) {
+        Folder *f;
+
+        /* Folders of services are reached through the top ones. */
+        TAILQ_FOREACH(f, &s->folders, link)
+                if (f->kind == FOLDER_TOP)
+                        folder_scan(f);
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "daemon/errors.h"
+#include "daemon/identity.h"
+#include "daemon/inspector.h"
+#include "daemon/log.h"
+#include "lib/cleanup.h"
+
+/* A name service may be slow; then the number has to do. */
+static const struct timeval NAMES_WITHIN = { .tv_sec = 1 };
+/* Our agent greets within milliseconds. Silence is the pure-Python package, which waits for the
+ * interpreter before it says anything. */
+static const struct timeval GREETING_WITHIN = { .tv_sec = 2 };
+/* A full backlog, or a socket between bind() and listen(): try again, for so long. */
+static const struct timeval CONNECT_RETRY = { .tv_usec = 20 * 1000 };
+#define CONNECT_WITHIN_USEC (2U * 1000U * 1000U)
+
+static void session_record(Session *s);
+static void session_connect(Session *s);
+
+/* ------------------------------------------------------------------- end */
+
+void session_end(Session *s, const char *why) {
+        if (s->state == SESSION_ENDED)
+                return;
+        s->state = SESSION_ENDED;
+        names_wait_cancel(&s->name_wait);
+        priv_call_cancel(&s->call);
+        (void)event_del(s->timer);
+        if (s->greeting)
+                (void)event_del(s->greeting);
+        if (s->target)
+                s->target->n_sessions--;
+        else
+                s->record.parties.target_gone = true;
+        recorder_end(&s->record, (Record){ .event = RECORD_END, .reason = why,
+                                           .input_bytes = s->to_agent.position,
+                                           .output_bytes = s->to_client.position,
+                                           .input_records = s->to_agent.n_records,
+                                           .output_records = s->to_client.n_records });
+        flow_done(&s->to_agent);
+        flow_done(&s->to_client);
+        s->client_fd = fd_close(s->client_fd);
+        s->agent_fd = fd_close(s->agent_fd);
+        log_info("Session %s ended: %s.", s->id, why);
+        s->host->ended(s, s->host->userdata);
+}
+
+/* Before the client has its reply: it is told why. */
+static void session_fail(Session *s, const char *error, const char *reason) {
+        s->client.failed(s, error, reason, s->client.userdata);
+        session_end(s, reason);
+}
+
+static void session_fail_target_gone(Session *s) {
+        session_fail(s, ERROR_TARGET_GONE, "the process or its manhole has ended");
+}
+
+void session_target_gone(Session *s) {
+        if (!s->target)
+                return;
+        s->target->n_sessions--;
+        s->target = NULL;
+        if (s->state == SESSION_CONNECTING || s->state == SESSION_GREETING)
+                session_fail_target_gone(s);
+}
+
+/* ----------------------------------------------------------------- names */
+
+static char *name_or_number(const char *name, uid_t uid) {
+        char number[16];
+
+        if (name)
+                return strdup(name);
+        (void)snprintf(number, sizeof(number), "%u", (unsigned)uid);
+        return strdup(number);
+}
+
+static void session_named(Session *s) {
+        (void)event_del(s->timer);
+        names_wait_cancel(&s->name_wait);
+        s->client_user = name_or_number(names_get(s->host->names, s->peer.uid), s->peer.uid);
+        session_record(s);
+}
+
+static void session_on_named(NameWait *wait, void *userdata) {
+        session_named(userdata);
+}
+
+/* ---------------------------------------------------------------- record */
+
+static void session_recorded(Session *s) {
+        s->state = SESSION_CONNECTING;
+        s->connecting_since = recorder_clock();
+        session_connect(s);
+}
+
+static Session *session_of_record(RecorderSession *record) {
+        return (Session *)((char *)record - offsetof(Session, record));
+}
+
+static void session_on_recorded(RecorderSession *record, int error) {
+        Session *s = session_of_record(record);
+
+        if (error < 0)
+                session_fail(s, ERROR_RECORDER_UNAVAILABLE, "the journal does not keep the session's start");
+        else
+                session_recorded(s);
+}
+
+static void session_on_room(RecorderSession *record) {
+        Session *s = session_of_record(record);
+
+        /* The first may end the session. */
+        if (s->state == SESSION_RELAYING)
+                flow_resume(&s->to_agent);
+        if (s->state == SESSION_RELAYING)
+                flow_resume(&s->to_client);
+}
+
+static void session_record(Session *s) {
+        RecordParties parties = {
+                .session = s->id,
+                .client_uid = s->peer.uid,
+                .client_user = s->client_user,
+                .client_pid = s->peer.pid,
+                .target_pid = s->target ? s->target->pid : 0,
+                .target_uid = s->target ? s->target->ids.euid : 0,
+                .target_comm = s->target_comm,
+                .target_unit = s->target_unit,
+        };
+        int r;
+
+        if (!s->target) {
+                session_fail_target_gone(s);
+                return;
+        }
+        s->state = SESSION_RECORDING;
+        r = recorder_begin(s->host->recorder, &s->record, &parties, s->reason, session_on_recorded,
+                           session_on_room);
+        if (r < 0) {
+                log_error("Session %s cannot be recorded: %s", s->id, strerror(-r));
+                session_fail(s, ERROR_RECORDER_UNAVAILABLE, "the session cannot be recorded");
+        } else if (r == 0)
+                session_recorded(s);
+}
+
+/* --------------------------------------------------------------- connect */
+
+static void session_ready(Session *s) {
+        (void)event_del(s->timer);
+        if (s->greeting)
+                (void)event_del(s->greeting);
+        s->state = SESSION_READY;
+        s->client.ready(s, s->client.userdata);
+}
+
+static void session_on_greeting(evutil_socket_t fd, short what, void *userdata) {
+        Session *s = userdata;
+        uint8_t first;
+        ssize_t n = 0;
+
+        if (!(what & EV_TIMEOUT)) {
+                n = recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+                if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                        return;
+                if (n <= 0) {
+                        session_fail(s, ERROR_TARGET_GONE, "the target closed the connection at once");
+                        return;
+                }
+        }
+        /* docs/CONSOLE-PROTOCOL.md: an agent that speaks frames begins with NUL. */
+        s->framed = n == 1 && first == 0;
+        session_ready(s);
+}
+
+static void session_greet(Session *s) {
+        s->state = SESSION_GREETING;
+        s->greeting = event_new(s->host->loop, s->agent_fd, EV_READ | EV_PERSIST, session_on_greeting, s);
+        if (!s->greeting || event_add(s->greeting, &GREETING_WITHIN) < 0)
+                session_fail(s, ERROR_TARGET_GONE, "out of memory");
+}
+
+static void session_refuse(Session *s, int verdict) {
+        const char *reason = identity_reason(verdict);
+
+        if (verdict == IDENTITY_E_GONE) {
+                session_fail_target_gone(s);
+                return;
+        }
+        s->target->state = TARGET_UNTRUSTED;
+        recorder_post(s->host->recorder, &(Record){ .event = RECORD_DENIED, .parties = &s->record.parties,
+                                                    .seq = s->record.seq, .reason = reason });
+        session_fail(s, ERROR_TARGET_UNTRUSTED, reason);
+}
+
+static void session_on_connected(PrivCall *call, int error, int fd, void *userdata) {
+        Session *s = userdata;
+        int r;
+
+        if (error == -EAGAIN || error == -ECONNREFUSED) {
+                if (recorder_clock() - s->connecting_since < CONNECT_WITHIN_USEC)
+                        (void)event_add(s->timer, &CONNECT_RETRY);
+                else
+                        session_fail(s, ERROR_TARGET_GONE, error == -EAGAIN ?
+                                     "too many clients are waiting for the target" : "nobody listens");
+                return;
+        }
+        if (error < 0) {
+                log_warning("Session %s: cannot connect to its target: %s", s->id, strerror(-error));
+                session_fail(s, ERROR_TARGET_GONE, strerror(-error));
+                return;
+        }
+        s->agent_fd = fd;
+        r = identity_check(fd, s->target);
+        if (r != 0)
+                session_refuse(s, r);
+        else if (s->wants_frames)
+                session_greet(s);
+        else
+                session_ready(s);
+}
+
+/* The agent shall see the client's own uid, when that is enough for it. */
+static uid_t session_connect_uid(const Session *s) {
+        return s->peer.uid == s->target->file.st_uid && s->peer.uid == s->target->ids.euid ? s->peer.uid : geteuid();
+}
+
+static void session_connect(Session *s) {
+        _cleanup_fd_ int fd = s->target ? inspector_open(s->target) : -ESTALE;
+
+        if (fd < 0) {
+                session_fail_target_gone(s);
+                return;
+        }
+        if (priv_connect(s->host->priv, &s->call, fd, session_connect_uid(s), s->wants_frames,
+                         session_on_connected, s) < 0)
+                session_fail(s, ERROR_TARGET_GONE, "out of descriptors");
+}
+
+static void session_on_timer(evutil_socket_t fd, short what, void *userdata) {
+        Session *s = userdata;
+
+        if (s->state == SESSION_NAMING)
+                session_named(s);
+        else if (s->state == SESSION_CONNECTING)
+                session_connect(s);
+}
+
+/* ----------------------------------------------------------------- relay */
+
+/* Nobody reads any more, as opposed to one who has merely said all (shutdown(2)). */
+static bool is_hung_up(int fd) {
+        struct pollfd p = { .fd = fd };
+
+        return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
+static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
+        Session *s = userdata;
+
+        switch (how) {
+        case FLOW_PROTOCOL:
+                session_end(s, f == &s->to_agent ? "protocol error of the client" : "protocol error of the target");
+                break;
+        case FLOW_UNRECORDED:
+                session_end(s, "the recorder is lost");
+                break;
+        case FLOW_LOST:
+                /* What a target said before it died is still read. */
+                if (f == &s->to_client)
+                        session_end(s, "client lost");
+                break;
+        case FLOW_CLOSED:
+                if (f == &s->to_client)
+                        session_end(s, "closed by the target");
+                else if (is_hung_up(s->client_fd))
+                        session_end(s, "closed by the client");
+                break;
+        }
+}
+
+void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n_rest) {
+        struct event_base *loop = s->host->loop;
+
+        assert(s->state == SESSION_READY);
+
+        s->client_fd = client_fd;
+        s->state = SESSION_RELAYING;
+        if (flow_init(&s->to_agent, loop, client_fd, s->agent_fd, true, s->framed, &s->record,
+                      session_on_flow_end, s) < 0 ||
+            flow_init(&s->to_client, loop, s->agent_fd, client_fd, false, s->framed, &s->record,
+                      session_on_flow_end, s) < 0 ||
+            flow_push(&s->to_agent, rest, n_rest) < 0) {
+                session_end(s, "out of memory");
+                return;
+        }
+        flow_start(&s->to_agent);
+        if (s->state == SESSION_RELAYING)
+                flow_start(&s->to_client);
+}
+
+/* ------------------------------------------------------------------ life */
+
+static int make_id(char ret[RECORD_SESSION_ID_MAX]) {
+        uint64_t random;
+
+        if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+                return -EIO;
+        (void)snprintf(ret, RECORD_SESSION_ID_MAX, "%016" PRIx64, random);
+        return 0;
+}
+
+int session_new(const SessionHost *host, Target *target, const Peer *peer, bool wants_frames,
+                const char *reason, SessionClient client, Session **ret) {
+        Session *s = calloc(1, sizeof(*s));
+
+        if (!s)
+                return -ENOMEM;
+        *s = (Session){ .host = host, .client = client, .peer = *peer, .wants_frames = wants_frames,
+                        .client_fd = -1, .agent_fd = -1 };
+        s->timer = event_new(host->loop, -1, 0, session_on_timer, s);
+        s->target_comm = strdup(target->comm);
+        s->target_unit = target->unit ? strdup(target->unit) : NULL;
+        s->reason = reason ? strdup(reason) : NULL;
+        if (!s->timer || !s->target_comm || (target->unit && !s->target_unit) || (reason && !s->reason) ||
+            make_id(s->id) < 0) {
+                session_free(s);
+                return -ENOMEM;
+        }
+        s->target = target;
+        target->n_sessions++;
+        *ret = s;
+
+        if (names_wait(host->names, &s->name_wait, peer->uid, session_on_named, s))
+                (void)event_add(s->timer, &NAMES_WITHIN);
+        else /* the owner must have the session before it can fail */
+                (void)event_add(s->timer, &(struct timeval){});
+        return 0;
+}
+
+void session_free(Session *s) {
+        if (!s)
+                return;
+        if (s->timer)
+                event_free(s->timer);
+        if (s->greeting)
+                event_free(s->greeting);
+        free(s->client_user);
+        free(s->target_comm);
+        free(s->target_unit);
+        free(s->reason);
+        free(s);
+}

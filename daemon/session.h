@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * One console session through the broker: who, whom, the record, and two flows.
+ *
+ * A session begins when the policy has said yes. It learns the users' names, has its start recorded,
+ * connects to the target, makes sure that the target is who it should be, finds out what face it
+ * shows, and is then ready for the client's descriptor. Whatever fails on the way ends it with an
+ * error for the client, and with an `end` record if it had a `start`.
+ *
+ * The owner gives it memory's end: `ended` is called once, from the loop, and the owner frees the
+ * session later, not inside that call.
+ */
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "daemon/flow.h"
+#include "daemon/names.h"
+#include "daemon/peer.h"
+#include "daemon/priv.h"
+#include "daemon/recorder.h"
+#include "daemon/target.h"
+
+typedef struct Session Session;
+
+/* What sessions use of the daemon; all borrowed. */
+typedef struct SessionHost {
+        struct event_base *loop;
+        Priv *priv;
+        Names *names;
+        Recorder *recorder;
+        void (*ended)(Session *session, void *userdata);
+        void *userdata;
+} SessionHost;
+
+typedef enum SessionState {
+        SESSION_NAMING,     /* the users' names are being looked up */
+        SESSION_RECORDING,  /* the start record is under way */
+        SESSION_CONNECTING, /* manholed-priv connects */
+        SESSION_GREETING,   /* a framed client: which agent is it? */
+        SESSION_READY,      /* waits for session_relay() */
+        SESSION_RELAYING,
+        SESSION_ENDED,
+} SessionState;
+
+typedef struct SessionClient {
+        /* The session is ready: reply, then hand the descriptor over with session_relay(). */
+        void (*ready)(Session *session, void *userdata);
+        /* It cannot be. `ended` of the host follows. */
+        void (*failed)(Session *session, const char *error, const char *reason, void *userdata);
+        void *userdata;
+} SessionClient;
+
+struct Session {
+        TAILQ_ENTRY(Session) link; /* its owner's */
+        const SessionHost *host;
+        SessionClient client;
+        SessionState state;
+        char id[RECORD_SESSION_ID_MAX];
+        Peer peer;
+        bool charged;        /* of the owner: counts against the peer's quota */
+        Target *target;      /* borrowed; NULL when it is gone */
+        int client_fd;       /* owned, once relaying */
+        int agent_fd;        /* owned, once connected */
+        bool wants_frames, framed;
+        char *client_user, *target_comm, *target_unit, *reason; /* owned: the record borrows them */
+        NameWait name_wait;
+        PrivCall call;
+        struct event *timer;    /* owned: patience of the current state */
+        struct event *greeting; /* owned */
+        uint64_t connecting_since;
+        RecorderSession record;
+        Flow to_agent, to_client;
+};
+
+/* Begins. @reason (may be NULL) is the client's own, for the record. 0 or negative errno. */
+int session_new(const SessionHost *host, Target *target, const Peer *peer, bool wants_frames,
+                const char *reason, SessionClient client, Session **ret);
+void session_free(Session *s);
+
+/* From SESSION_READY: takes the client's descriptor over, in any case, with what was read from it
+ * already. */
+void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n_rest);
+
+/* Ends it; @why stands in the record. Does nothing to a session that has ended. */
+void session_end(Session *s, const char *why);
+
+/* The target's file or process is gone; what still comes over the connection goes through. */
+void session_target_gone(Session *s);

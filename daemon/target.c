@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/target.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-login.h>
+
+#include "lib/cleanup.h"
+#include "lib/escape.h"
+
+#define COMMAND_MAX 256U
+
+const char *target_state_name(const Target *t) {
+        static const char *const names[_TARGET_STATE_MAX] = {
+                [TARGET_UNKNOWN] = "unknown",
+                [TARGET_LIVE] = "live",
+                [TARGET_STALE] = "stale",
+                [TARGET_UNTRUSTED] = "untrusted",
+        };
+        ProcStat stat;
+
+        /* A stopped process is live, but nothing will answer: that is read when it is asked for,
+         * since no event tells of it. */
+        if (t->state == TARGET_LIVE && proc_read_stat(t->pid, &stat) == 0 &&
+            (stat.state == 'T' || stat.state == 't'))
+                return "stopped";
+        return names[t->state];
+}
+
+const char *target_agent_name(const Target *t) {
+        if (!t->python_known)
+                return "unknown";
+        return t->python.native ? "native" : "python";
+}
+
+PolicyObject target_policy_object(const Target *t) {
+        if (!t->has_process)
+                return (PolicyObject){ .uid = t->file.st_uid };
+        if (t->ids.ruid != t->ids.euid || t->ids.suid != t->ids.euid)
+                return (PolicyObject){ .uid = 0 };
+        return (PolicyObject){ .uid = t->ids.euid };
+}
+
+bool target_is_file(const Target *t, const struct stat *st) {
+        return t->file.st_dev == st->st_dev && t->file.st_ino == st->st_ino &&
+               t->file.st_ctim.tv_sec == st->st_ctim.tv_sec && t->file.st_ctim.tv_nsec == st->st_ctim.tv_nsec;
+}
+
+void target_read_process(Target *t) {
+        char command[COMMAND_MAX], escaped[COMMAND_MAX * 2];
+        ProcStat stat, again;
+
+        t->has_process = false;
+        if (proc_read_stat(t->pid, &stat) < 0 || stat.state == 'Z' || stat.state == 'X' ||
+            proc_started_after(stat.start_time, t->file.st_ctim.tv_sec) ||
+            proc_read_status(t->pid, &t->ids) < 0)
+                return;
+
+        (void)escape_text(t->comm, sizeof(t->comm), stat.comm, strlen(stat.comm));
+        if (proc_read_command(t->pid, command, sizeof(command)) == 0) {
+                (void)escape_text(escaped, sizeof(escaped), command, strlen(command));
+                free(t->command);
+                t->command = strdup(escaped);
+        }
+        t->unit = (free(t->unit), NULL);
+        (void)sd_pid_get_unit(t->pid, &t->unit);
+
+        /* All of it was the same process's. */
+        if (proc_read_stat(t->pid, &again) < 0 || again.start_time != stat.start_time)
+                return;
+        t->start_time = stat.start_time;
+        t->has_process = true;
+}
+
+Target *target_new(Folder *folder, const char *folder_path, const char *name, const struct stat *st,
+                   pid_t pid) {
+        Target *t = calloc(1, sizeof(*t));
+
+        if (!t)
+                return NULL;
+        t->folder = folder;
+        t->file = *st;
+        t->pid = pid;
+        t->pidfd = -1;
+        t->name = strdup(name);
+        if (!t->name || asprintf(&t->path, "%s/%s", folder_path, name) < 0) {
+                t->path = NULL;
+                target_free(t);
+                return NULL;
+        }
+        return t;
+}
+
+void target_free(Target *t) {
+        if (!t)
+                return;
+        priv_call_cancel(&t->call);
+        if (t->process_end)
+                event_free(t->process_end);
+        if (t->stale_timer)
+                event_free(t->stale_timer);
+        (void)fd_close(t->pidfd);
+        free(t->name);
+        free(t->path);
+        free(t->command);
+        free(t->unit);
+        free(t);
+}

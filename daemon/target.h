@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * A manhole that was found: a socket file, and the process it is named after. Plain data; the
+ * registry owns targets, the scanner keeps them true.
+ */
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "daemon/policy.h"
+#include "daemon/priv.h"
+#include "daemon/procfs.h"
+
+typedef struct Folder Folder;
+typedef struct Target Target;
+
+typedef enum TargetState {
+        TARGET_UNKNOWN,   /* being looked at */
+        TARGET_LIVE,      /* something serves the socket, and it is the process's own */
+        TARGET_STALE,     /* nobody serves it */
+        TARGET_UNTRUSTED, /* somebody serves it who is not the process it names */
+        _TARGET_STATE_MAX,
+} TargetState;
+
+struct Target {
+        TAILQ_ENTRY(Target) link; /* in the registry */
+        Folder *folder;           /* borrowed; the folder outlives its targets */
+        char *name;               /* owned: of the file below the folder */
+        char *path;               /* owned: for people */
+        struct stat file;         /* dev, ino, ctime and owner tell one file from its successor */
+
+        pid_t pid;           /* as the name says */
+        bool has_process;    /* a process of that pid, not younger than the file */
+        uint64_t start_time; /* of the process, with has_process */
+        ProcStatus ids;
+        int pidfd;                 /* owned; -1 without a process */
+        struct event *process_end; /* owned */
+        char comm[17];
+        char *command; /* owned; escaped */
+        char *unit;    /* owned; NULL when there is none */
+        ProcPython python;
+        bool python_known;
+
+        TargetState state;
+        bool pending; /* the look that began is not over */
+        unsigned n_sessions;
+        PrivCall call; /* probe, then maps, then unlink */
+        struct event *stale_timer; /* owned; armed while the file is too young to be called dead */
+};
+
+const char *target_state_name(const Target *t);
+const char *target_agent_name(const Target *t);
+
+/* What the policy looks at: the uid, or 0 where the process's uids differ. */
+PolicyObject target_policy_object(const Target *t);
+
+/* The same file still? */
+bool target_is_file(const Target *t, const struct stat *st);
+
+/* Reads what /proc says of the process; has_process tells whether there is one. */
+void target_read_process(Target *t);
+
+Target *target_new(Folder *folder, const char *folder_path, const char *name, const struct stat *st, pid_t pid);
+void target_free(Target *t);

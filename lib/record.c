@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/record.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "lib/escape.h"
+
+typedef struct EventInfo {
+        const char *name;
+        int priority;
+        sd_id128_t message_id;
+} EventInfo;
+
+/* The ids are fixed for ever: the catalog and readers know them. */
+static const EventInfo events[_RECORD_EVENT_MAX] = {
+        [RECORD_START] = { "start", LOG_NOTICE,
+                SD_ID128_MAKE(02,9b,a6,fe,31,3e,48,31,92,10,94,7b,41,53,b1,6a) },
+        [RECORD_INPUT] = { "input", LOG_NOTICE,
+                SD_ID128_MAKE(a8,75,32,b9,88,e4,45,21,a4,ff,28,cd,73,6c,d1,99) },
+        /* Output is bulky and may hold secrets: its text stands in MANHOLE_DATA alone. */
+        [RECORD_OUTPUT] = { "output", LOG_DEBUG,
+                SD_ID128_MAKE(bc,d1,fd,08,f0,95,46,1e,bc,f7,97,fb,e8,87,19,78) },
+        [RECORD_DROPPED] = { "dropped", LOG_NOTICE,
+                SD_ID128_MAKE(45,9d,ee,bb,21,cd,45,c6,b9,9f,0c,b9,a3,17,ce,04) },
+        [RECORD_END] = { "end", LOG_NOTICE,
+                SD_ID128_MAKE(ca,c2,a8,41,cf,90,4c,99,a6,20,da,94,96,27,80,41) },
+        [RECORD_DENIED] = { "denied", LOG_WARNING,
+                SD_ID128_MAKE(6a,4f,f6,c1,cd,97,49,b7,b8,b4,4d,0f,73,a1,f8,b2) },
+        [RECORD_STALE] = { "stale", LOG_INFO,
+                SD_ID128_MAKE(1b,15,d0,28,ca,08,4b,d3,a8,71,a2,81,9d,45,93,5b) },
+};
+
+const char *record_event_name(RecordEvent event) {
+        return events[event].name;
+}
+
+sd_id128_t record_message_id(RecordEvent event) {
+        return events[event].message_id;
+}
+
+typedef struct Walk {
+        RecordField field;
+        void *userdata;
+        int error;
+} Walk;
+
+static void put_bytes(Walk *w, const char *name, const void *data, size_t n) {
+        if (w->error == 0)
+                w->error = w->field(name, data, n, w->userdata);
+}
+
+static void put_text(Walk *w, const char *name, const char *text) {
+        if (text)
+                put_bytes(w, name, text, strlen(text));
+}
+
+static void put_number(Walk *w, const char *name, uint64_t v) {
+        char text[24];
+
+        (void)snprintf(text, sizeof(text), "%" PRIu64, v);
+        put_text(w, name, text);
+}
+
+static void put_message(Walk *w, const Record *r) {
+        const RecordParties *p = r->parties;
+        char who[96], whom[96], text[512], message[1024];
+
+        escape_text(whom, sizeof(whom), p->target_comm ?: "?", strlen(p->target_comm ?: "?"));
+        (void)snprintf(who, sizeof(who), "%.64s (uid %u)", p->client_user ?: "?", (unsigned)p->client_uid);
+
+        switch (r->event) {
+        case RECORD_START:
+                (void)snprintf(message, sizeof(message), "Session %s: %s opened a console in %s[%d].",
+                               p->session, who, whom, (int)p->target_pid);
+                break;
+        case RECORD_INPUT:
+                escape_text(text, sizeof(text), r->data, r->n_data);
+                (void)snprintf(message, sizeof(message), "Session %s: %s sent %s: %s", p->session, who,
+                               r->frame ?: "input", text);
+                break;
+        case RECORD_OUTPUT:
+                (void)snprintf(message, sizeof(message), "Session %s: %s[%d] answered %zu bytes.",
+                               p->session, whom, (int)p->target_pid, r->n_data);
+                break;
+        case RECORD_DROPPED:
+                (void)snprintf(message, sizeof(message), "Session %s: %s[%d] left out output for a slow client.",
+                               p->session, whom, (int)p->target_pid);
+                break;
+        case RECORD_END:
+                (void)snprintf(message, sizeof(message), "Session %s of %s in %s[%d] ended: %s.",
+                               p->session, who, whom, (int)p->target_pid, r->reason);
+                break;
+        case RECORD_DENIED:
+                escape_text(text, sizeof(text), r->reason, strlen(r->reason));
+                (void)snprintf(message, sizeof(message), "Refused %s a console in %s[%d]: %s", who, whom,
+                               (int)p->target_pid, text);
+                break;
+        case RECORD_STALE:
+                escape_text(text, sizeof(text), r->socket, strlen(r->socket));
+                (void)snprintf(message, sizeof(message), "Removed stale socket %s.", text);
+                break;
+        case _RECORD_EVENT_MAX:
+                assert(false);
+        }
+        put_text(w, "MESSAGE", message);
+}
+
+static void put_parties(Walk *w, const RecordParties *p) {
+        put_text(w, "MANHOLE_SESSION", p->session);
+        if (p->client_pid > 0) {
+                put_number(w, "MANHOLE_CLIENT_UID", p->client_uid);
+                put_text(w, "MANHOLE_CLIENT_USER", p->client_user);
+                put_number(w, "MANHOLE_CLIENT_PID", (uint64_t)p->client_pid);
+        }
+        if (p->target_pid > 0) {
+                put_number(w, "MANHOLE_TARGET_PID", (uint64_t)p->target_pid);
+                put_number(w, "MANHOLE_TARGET_UID", p->target_uid);
+                put_text(w, "MANHOLE_TARGET_COMM", p->target_comm);
+                put_text(w, "MANHOLE_TARGET_UNIT", p->target_unit);
+                if (!p->target_gone)
+                        put_number(w, "OBJECT_PID", (uint64_t)p->target_pid);
+                else
+                        put_text(w, "OBJECT_SYSTEMD_UNIT", p->target_unit);
+        }
+}
+
+static void put_in_session(Walk *w, const Record *r) {
+        put_number(w, "MANHOLE_SEQ", r->seq);
+        put_number(w, "MANHOLE_USEC", r->usec);
+        if (r->event == RECORD_INPUT || r->event == RECORD_OUTPUT || r->event == RECORD_DROPPED) {
+                put_number(w, "MANHOLE_POS", r->position);
+                put_text(w, "MANHOLE_FRAME", r->frame);
+                put_bytes(w, "MANHOLE_DATA", r->data, r->n_data);
+        }
+        if (r->event == RECORD_END) {
+                put_number(w, "MANHOLE_INPUT_BYTES", r->input_bytes);
+                put_number(w, "MANHOLE_OUTPUT_BYTES", r->output_bytes);
+                put_number(w, "MANHOLE_INPUT_RECORDS", r->input_records);
+                put_number(w, "MANHOLE_OUTPUT_RECORDS", r->output_records);
+        }
+}
+
+int record_fields(const Record *record, RecordField field, void *userdata) {
+        Walk w = { .field = field, .userdata = userdata };
+        char id[SD_ID128_STRING_MAX];
+
+        assert(record->n_data <= RECORD_DATA_MAX);
+
+        put_message(&w, record);
+        put_text(&w, "MESSAGE_ID", sd_id128_to_string(events[record->event].message_id, id));
+        put_number(&w, "PRIORITY", (uint64_t)events[record->event].priority);
+        put_text(&w, "MANHOLE_EVENT", events[record->event].name);
+        put_number(&w, "MANHOLE_VERSION", RECORD_VERSION);
+        put_parties(&w, record->parties);
+        if (record->parties->session)
+                put_in_session(&w, record);
+        put_text(&w, "MANHOLE_REASON", record->reason);
+        put_text(&w, "MANHOLE_SOCKET", record->socket);
+        return w.error;
+}
