@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/console.h"
+
+static _Thread_local Client *current;
+
+Client *client_current(void) {
+        return current;
+}
+
+void client_set_current(Client *c) {
+        current = c;
+}
+
+/*
+ * Raises an asynchronous exception that is pending for this thread: only bytecode does, and a
+ * native wait runs none. Without this, an interrupt that arrives just before the wait would be
+ * noticed only after it.
+ */
+static int raise_pending(Client *c) {
+        static PyObject *code; /* owned for good */
+        PyObject *result;
+
+        if (code == NULL)
+                code = Py_CompileString("None", "<manhole>", Py_eval_input);
+        if (code == NULL)
+                return -1;
+        result = PyEval_EvalCode(code, c->globals, c->globals);
+        Py_XDECREF(result);
+        return result == NULL ? -1 : 0;
+}
+
+/* Queues one piece, waiting for room. 0, SESSION_E_LOST, or -1 with an exception set. */
+static int write_piece(Client *c, uint32_t type, const char *data, size_t n) {
+        for (;;) {
+                int r = session_offer(c->session, type, data, n);
+
+                if (r != SESSION_E_FULL)
+                        return r;
+                if (raise_pending(c) < 0)
+                        return -1;
+                session_begin_wait(c->session);
+                Py_BEGIN_ALLOW_THREADS
+                session_wait_room(c->session, n);
+                Py_END_ALLOW_THREADS
+                if (session_end_wait(c->session) != 0) {
+                        PyErr_SetNone(PyExc_KeyboardInterrupt);
+                        return -1;
+                }
+        }
+}
+
+/* How much of @n bytes goes into the next piece: whole UTF-8 characters. */
+static size_t piece_length(const char *data, size_t n) {
+        size_t length = SESSION_PIECE_MAX;
+
+        if (n <= length)
+                return n;
+        while (length > SESSION_PIECE_MAX - 4 && ((unsigned char)data[length] & 0xC0) == 0x80)
+                length--;
+        return length;
+}
+
+int client_write_bytes(Client *c, uint32_t type, const char *data, size_t n) {
+        while (n > 0) {
+                size_t length = piece_length(data, n);
+                int r = write_piece(c, type, data, length);
+
+                if (r != 0)
+                        return r == SESSION_E_LOST ? 0 : -1;
+                data += length;
+                n -= length;
+        }
+        return 0;
+}
+
+int client_write(Client *c, uint32_t type, PyObject *text) {
+        PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+        int r;
+
+        if (bytes == NULL)
+                return -1;
+        r = client_write_bytes(c, type, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes));
+        Py_DECREF(bytes);
+        return r;
+}
+
+void client_say(Client *c, PyObject *text) {
+        if (client_write(c, c->exec ? CONSOLE_STDERR : CONSOLE_OUTPUT, text) < 0)
+                PyErr_Clear();
+}
+
+void client_say_text(Client *c, const char *text) {
+        if (client_write_bytes(c, c->exec ? CONSOLE_STDERR : CONSOLE_OUTPUT, text, strlen(text)) < 0)
+                PyErr_Clear();
+}
+
+void client_end(Client *c, const JsonBuffer *end) {
+        const char *json = end->n_data > 0 ? end->data : "{\"reason\":\"exit\"}";
+        size_t n = strlen(json);
+
+        while (session_offer_end(c->session, json, n) == SESSION_E_FULL) {
+                session_begin_wait(c->session);
+                Py_BEGIN_ALLOW_THREADS
+                session_wait_room(c->session, n);
+                Py_END_ALLOW_THREADS
+                (void)session_end_wait(c->session);
+        }
+}
+
+/* Decodes, and ends the line in a bare newline. */
+static PyObject *make_line(char *data, size_t n) {
+        if (n >= 2 && data[n - 1] == '\n' && data[n - 2] == '\r')
+                data[--n - 1] = '\n';
+        return PyUnicode_DecodeUTF8(data, (Py_ssize_t)n, "replace");
+}
+
+PyObject *client_read_line(Client *c, const char *prompt) {
+        PyObject *line = NULL;
+        char *data = NULL;
+        size_t n = 0;
+        int r;
+
+        if (c->session->framed ? write_piece(c, CONSOLE_PROMPT, prompt, strlen(prompt)) < 0
+                               : client_write_bytes(c, CONSOLE_OUTPUT, prompt, strlen(prompt)) < 0)
+                return NULL;
+        if (raise_pending(c) < 0)
+                return NULL;
+
+        session_begin_wait(c->session);
+        Py_BEGIN_ALLOW_THREADS
+        r = session_wait_line(c->session, &data, &n);
+        Py_END_ALLOW_THREADS
+        if (session_end_wait(c->session) != 0 || r == SESSION_E_INTERRUPTED)
+                PyErr_SetNone(PyExc_KeyboardInterrupt);
+        else if (r == SESSION_E_END)
+                line = PyUnicode_FromString("");
+        else if (r < 0)
+                PyErr_NoMemory();
+        else
+                line = make_line(data, n);
+        if (r == 0)
+                free(data);
+        return line;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * A session as its console thread's Python code sees it: writes text, reads lines, and lets go of
+ * the GIL for as long as that takes. Everything here needs the GIL.
+ *
+ * The calling thread's client is kept in a thread-local variable. A thread that a session's code
+ * starts has none: it is one of the application's.
+ */
+
+#include <Python.h>
+
+#include <stdbool.h>
+
+#include "agent/json.h"
+#include "agent/session.h"
+
+typedef struct Client {
+        Session *session;    /* referenced */
+        PyObject *globals;   /* owned: the console's namespace */
+        PyObject *displayed; /* owned: what `_` was last set to, or NULL */
+        PyObject *leftover;  /* owned: read, but not yet asked for; or NULL */
+        bool redirect_stderr; /* the code's stderr goes to the client */
+        bool exec;            /* stdout and stderr apart */
+} Client;
+
+/* Of the calling thread, or NULL. */
+Client *client_current(void);
+void client_set_current(Client *c);
+
+/* Writes to the client. Waits for room as long as the client makes progress; to a client that is
+ * gone it writes nothing. 0, or -1 with KeyboardInterrupt (or another exception) set. */
+int client_write(Client *c, uint32_t type, PyObject *text);
+int client_write_bytes(Client *c, uint32_t type, const char *data, size_t n);
+
+/* As client_write(), but survives an interrupt and never fails: for the console's own words. */
+void client_say(Client *c, PyObject *text);
+void client_say_text(Client *c, const char *text);
+
+/* Ends the run with this JSON object; nothing can be written after that. Without one (no memory was
+ * left to say more) the reason is "exit". */
+void client_end(Client *c, const JsonBuffer *end);
+
+/* Says with @prompt (may be empty) that a line is wanted, waits, and returns it as str, with its
+ * newline. At the end of input the empty str. NULL with KeyboardInterrupt set on an interrupt. */
+PyObject *client_read_line(Client *c, const char *prompt);

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <Python.h>
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "agent/client.h"
+#include "agent/console.h"
+#include "agent/evaluate.h"
+#include "agent/install.h"
+#include "agent/listener.h"
+#include "agent/log.h"
+#include "agent/redirect.h"
+#include "agent/shutdown.h"
+#include "agent/stacks.h"
+#include "agent/thread.h"
+#include "lib/console.h"
+
+#define PROMPT ">>> "
+#define PROMPT_MORE "... "
+
+/* What a fresh console knows. NULL with an exception set. */
+static PyObject *make_globals(void) {
+        static const char *const modules[] = { "os", "socket", "sys", "traceback" };
+        PyObject *globals = PyDict_New(), *dump = install_dump_stacktraces(), *locals = install_locals();
+        int r = globals == NULL || dump == NULL ? -1 : 0;
+
+        if (r == 0)
+                r = PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins());
+        if (r == 0)
+                r = PyDict_SetItemString(globals, "dump_stacktraces", dump);
+        for (size_t i = 0; r == 0 && i < sizeof(modules) / sizeof(modules[0]); i++) {
+                PyObject *module = PyImport_ImportModule(modules[i]);
+
+                r = module == NULL ? -1 : PyDict_SetItemString(globals, modules[i], module);
+                Py_XDECREF(module);
+        }
+        if (r == 0 && locals != NULL)
+                r = PyDict_Update(globals, locals);
+        Py_XDECREF(dump);
+        if (r < 0)
+                Py_CLEAR(globals);
+        return globals;
+}
+
+static PyObject *run_code(Client *c, PyObject *code) {
+        PyObject *result;
+
+        if (session_begin_code(c->session) != 0) {
+                PyErr_SetNone(PyExc_KeyboardInterrupt);
+                return NULL;
+        }
+        thread_mask_as_main();
+        result = PyEval_EvalCode(code, c->globals, c->globals);
+        thread_mask_native();
+        session_end_code(c->session);
+        /* One that was raised too late is for nobody. */
+        PyThreadState_SetAsyncExc(c->session->thread_id, NULL);
+        return result;
+}
+
+static void say_stacks(Client *c) {
+        PyObject *text = stacks_format();
+
+        if (text != NULL)
+                client_say(c, text);
+        else {
+                PyErr_Clear();
+                client_say_text(c, "(the stacks cannot be shown)\n");
+        }
+        Py_XDECREF(text);
+}
+
+static void say_banner(Client *c) {
+        PyObject *text = PyUnicode_FromFormat(
+                "Python %s on %s\nType \"help\", \"copyright\", \"credits\" or \"license\" for more "
+                "information.\n(ManholeConsole)\n",
+                Py_GetVersion(), Py_GetPlatform());
+
+        if (text != NULL)
+                client_say(c, text);
+        else
+                PyErr_Clear();
+        Py_XDECREF(text);
+}
+
+/* Compiles what was typed so far. Py_None: there is more to come. */
+static PyObject *compile_lines(PyObject *compiler, PyObject *lines) {
+        PyObject *newline = PyUnicode_FromString("\n"), *source = NULL, *code = NULL;
+
+        if (newline != NULL)
+                source = PyUnicode_Join(newline, lines);
+        if (source != NULL)
+                code = PyObject_CallFunction(compiler, "Oss", source, "<console>", "single");
+        Py_XDECREF(source);
+        Py_XDECREF(newline);
+        return code;
+}
+
+static void forget_lines(PyObject *lines) {
+        if (PyList_SetSlice(lines, 0, PyList_Size(lines), NULL) < 0)
+                PyErr_Clear();
+}
+
+/* Acts on one line. Returns whether more lines belong to it; @ret_exit: the console is over. */
+static bool push_line(Client *c, PyObject *compiler, PyObject *lines, PyObject *line, bool *ret_exit) {
+        PyObject *code = NULL, *result;
+        bool more;
+
+        if (PyList_Append(lines, line) == 0)
+                code = compile_lines(compiler, lines);
+        if (code == NULL) {
+                evaluate_say_exception(c, false);
+                forget_lines(lines);
+                return false;
+        }
+        more = code == Py_None;
+        if (!more) {
+                forget_lines(lines);
+                result = run_code(c, code);
+                if (result == NULL && PyErr_ExceptionMatches(PyExc_SystemExit)) {
+                        PyErr_Clear();
+                        *ret_exit = true;
+                } else if (result == NULL)
+                        evaluate_say_exception(c, true);
+                Py_XDECREF(result);
+        }
+        Py_DECREF(code);
+        return more;
+}
+
+/* A line without its newline. Consumes @line; NULL with an exception set. */
+static PyObject *strip_newline_consume(PyObject *line) {
+        Py_ssize_t n = PyUnicode_GetLength(line);
+        PyObject *stripped;
+
+        if (n == 0 || PyUnicode_ReadChar(line, n - 1) != '\n')
+                return line;
+        stripped = PyUnicode_Substring(line, 0, n - 1);
+        Py_DECREF(line);
+        return stripped;
+}
+
+/* Reads and runs lines until there are none. Returns the reason of the end. */
+static const char *run_lines(Client *c, PyObject *compiler, PyObject *lines) {
+        bool more = false, leave = false;
+
+        while (!leave) {
+                PyObject *line;
+
+                Py_CLEAR(c->leftover);
+                line = client_read_line(c, more ? PROMPT_MORE : PROMPT);
+                if (line != NULL && PyUnicode_GetLength(line) == 0) {
+                        Py_DECREF(line);
+                        client_say_text(c, "\nnow exiting ManholeConsole...\n");
+                        return "eof";
+                }
+                if (line != NULL)
+                        line = strip_newline_consume(line);
+                if (line == NULL) {
+                        PyErr_Clear();
+                        client_say_text(c, "\nKeyboardInterrupt\n");
+                        forget_lines(lines);
+                        more = false;
+                        continue;
+                }
+                more = push_line(c, compiler, lines, line, &leave);
+                Py_DECREF(line);
+        }
+        return "exit";
+}
+
+static void run_console(Client *c, JsonBuffer *ret_end) {
+        PyObject *codeop, *compiler = NULL, *lines = PyList_New(0);
+        const char *reason = "exit";
+
+        codeop = PyImport_ImportModule("codeop");
+        if (codeop != NULL)
+                compiler = PyObject_CallMethod(codeop, "CommandCompiler", NULL);
+        if (compiler != NULL && lines != NULL) {
+                if (c->session->open_stacks)
+                        say_stacks(c);
+                if (c->session->open_banner)
+                        say_banner(c);
+                reason = run_lines(c, compiler, lines);
+        } else
+                evaluate_say_exception(c, true);
+        Py_XDECREF(compiler);
+        Py_XDECREF(codeop);
+        Py_XDECREF(lines);
+        json_raw(ret_end, "{\"reason\":\"");
+        json_raw(ret_end, reason);
+        json_raw(ret_end, "\"}");
+}
+
+/* Runs what the session asks for, with everything in its place. */
+static void run_client(Client *c) {
+        Session *s = c->session;
+        JsonBuffer end = JSON_BUFFER_INIT;
+
+        client_set_current(c);
+        if (redirect_begin() == 0) {
+                session_receive_copies(s, !c->exec, !c->exec && c->redirect_stderr);
+                if (c->exec)
+                        evaluate_exec(c, run_code, &end);
+                else
+                        run_console(c, &end);
+
+                /* What the code has made goes now, while what it still says has its place. */
+                Py_CLEAR(c->displayed);
+                Py_CLEAR(c->leftover);
+                PyDict_Clear(c->globals);
+                client_end(c, &end);
+                redirect_end();
+        } else {
+                evaluate_say_exception(c, true);
+                client_end(c, &end);
+        }
+        json_done(&end);
+        client_set_current(NULL);
+}
+
+static void *console_main(void *arg) {
+        Session *s = arg;
+        Client c = { .session = s, .exec = s->run == SESSION_RUNS_EXEC };
+        PyGILState_STATE gil;
+        char name[32];
+
+        snprintf(name, sizeof(name), "Manhole < PID:%ld", (long)s->peer.pid);
+        thread_set_name(name);
+        log_line("Started ManholeConnectionThread thread. Checking credentials ...");
+        log_line("Accepted connection on fd:%d from PID:%ld UID:%lu GID:%lu", s->fd, (long)s->peer.pid,
+                 (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
+
+        gil = PyGILState_Ensure();
+        s->thread_id = PyThread_get_thread_ident();
+        c.redirect_stderr = c.exec || install_redirect_stderr();
+        shutdown_wrap();
+        c.globals = make_globals();
+        if (c.globals != NULL)
+                run_client(&c);
+        else {
+                evaluate_say_exception(&c, true);
+                client_end(&c, &JSON_BUFFER_INIT);
+        }
+        Py_CLEAR(c.globals);
+        shutdown_forget_thread();
+        PyErr_Clear();
+        /* A session's code has forked: this is the child, and there is nothing here to return to. */
+        if (s->owner != getpid())
+                _exit(0);
+        PyGILState_Release(gil);
+
+        log_line("DONE.");
+        listener_console_ends();
+        session_unref(s);
+        log_line("Cleaned up.");
+        return NULL;
+}
+
+int console_start(Session *s) {
+        int r;
+
+        session_ref(s);
+        listener_console_begins();
+        r = thread_start(console_main, s, 0);
+        if (r < 0) {
+                listener_console_ends();
+                session_unref(s);
+        }
+        return r;
+}
+
+static void interrupt_errand(void *arg) {
+        Session *s = arg;
+        unsigned long thread_id;
+
+        if (session_take_interrupt(s, &thread_id))
+                PyThreadState_SetAsyncExc(thread_id, PyExc_KeyboardInterrupt);
+        session_unref(s);
+}
+
+void console_interrupt(Session *s) {
+        session_ref(s);
+        if (thread_errand(interrupt_errand, s) < 0)
+                session_unref(s);
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <Python.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "agent/client.h"
+#include "agent/fork.h"
+#include "agent/install.h"
+#include "agent/listener.h"
+#include "agent/log.h"
+#include "agent/redirect.h"
+
+static void in_child(void) {
+        Client *c = client_current();
+
+        log_reset();
+        listener_fork_child(c != NULL ? c->session : NULL);
+        install_forget();
+}
+
+static PyObject *after_in_child(PyObject *self, PyObject *args) {
+        redirect_reset();
+        Py_RETURN_NONE;
+}
+
+static PyMethodDef after_in_child_def = { "after_in_child", after_in_child, METH_NOARGS, NULL };
+
+static int register_python(void) {
+        PyObject *os = PyImport_ImportModule("os"), *function, *call = NULL, *args = NULL, *kwargs = NULL,
+                 *result = NULL;
+
+        function = PyCFunction_NewEx(&after_in_child_def, NULL, NULL);
+        if (os != NULL)
+                call = PyObject_GetAttrString(os, "register_at_fork");
+        if (call != NULL && function != NULL) {
+                args = PyTuple_New(0);
+                kwargs = PyDict_New();
+        }
+        if (args != NULL && kwargs != NULL && PyDict_SetItemString(kwargs, "after_in_child", function) == 0)
+                result = PyObject_Call(call, args, kwargs);
+        Py_XDECREF(kwargs);
+        Py_XDECREF(args);
+        Py_XDECREF(call);
+        Py_XDECREF(function);
+        Py_XDECREF(os);
+        if (result == NULL)
+                return -1;
+        Py_DECREF(result);
+        return 0;
+}
+
+int fork_setup(void) {
+        static bool native, python;
+
+        if (!native) {
+                int r = pthread_atfork(listener_fork_prepare, listener_fork_parent, in_child);
+
+                if (r != 0) {
+                        errno = r;
+                        PyErr_SetFromErrno(PyExc_OSError);
+                        return -1;
+                }
+                native = true;
+        }
+        if (!python) {
+                if (register_python() < 0)
+                        return -1;
+                python = true;
+        }
+        return 0;
+}

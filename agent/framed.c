@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/console.h"
+#include "agent/framed.h"
+#include "agent/json.h"
+#include "agent/session.h"
+#include "lib/console.h"
+
+static char *interpreter; /* owned; set before the first client comes, then only read */
+
+int framed_set_interpreter(const char *json) {
+        if (interpreter == NULL)
+                interpreter = strdup(json);
+        return interpreter == NULL ? -ENOMEM : 0;
+}
+
+int framed_hello(Session *s, uint32_t id) {
+        JsonBuffer b = JSON_BUFFER_INIT;
+        int r;
+
+        json_raw(&b, "{\"agent\":\"manholed-agent\",\"version\":\"" PACKAGE_VERSION "\",\"versions\":[");
+        json_integer(&b, CONSOLE_VERSION);
+        json_raw(&b, "],\"pid\":");
+        json_integer(&b, getpid());
+        json_raw(&b, ",");
+        json_raw(&b, interpreter);
+        json_raw(&b, "}");
+        json_pad(&b, CONSOLE_HELLO_ALIGN);
+        r = b.failed ? SESSION_E_LOST : session_answer(s, id, b.data, b.n_data);
+        json_done(&b);
+        return r;
+}
+
+/* A client that does not read its answers loses its connection: the I/O thread cannot wait. */
+static int answer(Session *s, uint32_t id, const char *json) {
+        return session_answer(s, id, json, strlen(json)) == 0 ? 0 : -ENOBUFS;
+}
+
+/* Whether the `name=value` lines at @p hold this line. */
+static bool has_line(const uint8_t *p, size_t n, const char *line) {
+        size_t n_line = strlen(line);
+
+        while (n > 0) {
+                const uint8_t *newline = memchr(p, '\n', n);
+                size_t length = newline != NULL ? (size_t)(newline - p) : n;
+
+                if (length == n_line && memcmp(p, line, length) == 0)
+                        return true;
+                length += newline != NULL;
+                p += length;
+                n -= length;
+        }
+        return false;
+}
+
+static int start(Session *s, SessionRun run, uint32_t id) {
+        bool busy;
+
+        pthread_mutex_lock(&s->lock);
+        busy = s->run != SESSION_RUNS_NOTHING;
+        if (!busy) {
+                s->run = run;
+                s->run_id = id;
+                s->interrupted = false;
+                inbox_clear(&s->inbox);
+                if (run == SESSION_RUNS_EXEC) {
+                        free(s->source);
+                        s->source = (char *)s->payload;
+                        s->n_source = s->n_payload;
+                        s->payload = NULL;
+                } else {
+                        s->open_stacks = !has_line(s->payload, s->n_payload, "stacks=no");
+                        s->open_banner = !has_line(s->payload, s->n_payload, "banner=no");
+                }
+        }
+        pthread_mutex_unlock(&s->lock);
+
+        if (busy)
+                return answer(s, id, "{\"error\":\"busy\"}");
+        if (console_start(s) < 0) {
+                pthread_mutex_lock(&s->lock);
+                s->run = SESSION_RUNS_NOTHING;
+                pthread_mutex_unlock(&s->lock);
+                return answer(s, id, "{\"error\":\"resources\",\"message\":\"no thread could be started\"}");
+        }
+        return 0;
+}
+
+/* Bytes typed are not kept until their frame is complete: they are worth what has arrived. */
+static int receive_input(Session *s, const FramePiece *piece) {
+        int r = 0;
+
+        pthread_mutex_lock(&s->lock);
+        if (s->run != SESSION_RUNS_NOTHING && s->run_id == piece->header.id) {
+                if (piece->header.length == 0)
+                        inbox_put_end(&s->inbox);
+                else if (piece->n_data > 0)
+                        r = inbox_put(&s->inbox, piece->data, piece->n_data);
+                pthread_cond_broadcast(&s->changed);
+        }
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+static int receive_interrupt(Session *s, uint32_t id) {
+        bool ours;
+
+        pthread_mutex_lock(&s->lock);
+        ours = s->run != SESSION_RUNS_NOTHING && s->run_id == id;
+        pthread_mutex_unlock(&s->lock);
+        if (ours && session_interrupt(s))
+                console_interrupt(s);
+        return 0;
+}
+
+static int receive_request(Session *s, const FrameHeader *header) {
+        switch (header->type) {
+        case CONSOLE_HELLO:
+                return framed_hello(s, header->id) == 0 ? 0 : -ENOBUFS;
+        case CONSOLE_OPEN:
+                return start(s, SESSION_RUNS_CONSOLE, header->id);
+        case CONSOLE_EXEC:
+                return start(s, SESSION_RUNS_EXEC, header->id);
+        case CONSOLE_INTERRUPT:
+                return receive_interrupt(s, header->id);
+        default:
+                return answer(s, header->id, "{\"error\":\"unsupported\"}");
+        }
+}
+
+static int receive_piece(Session *s, const FramePiece *piece) {
+        if (piece->begins) {
+                if (piece->header.type < CONSOLE_HELLO || piece->header.type >= _CONSOLE_REQUEST_MAX ||
+                    piece->header.id == 0)
+                        return -EPROTO;
+                free(s->payload);
+                s->payload = NULL;
+                s->n_payload = 0;
+        }
+        if (piece->header.type == CONSOLE_INPUT)
+                return receive_input(s, piece);
+
+        if (piece->n_data > 0) {
+                if (s->payload == NULL)
+                        s->payload = malloc(piece->header.length);
+                if (s->payload == NULL)
+                        return -ENOMEM;
+                memcpy(s->payload + s->n_payload, piece->data, piece->n_data);
+                s->n_payload += piece->n_data;
+        }
+        return piece->ends ? receive_request(s, &piece->header) : 0;
+}
+
+int framed_receive(Session *s, const uint8_t *bytes, size_t n) {
+        while (n > 0) {
+                FramePiece piece;
+                size_t used;
+                int r;
+
+                if (frame_scan(&s->scanner, bytes, n, &used, &piece) != 0)
+                        return -EPROTO;
+                if (piece.begins || piece.n_data > 0) {
+                        r = receive_piece(s, &piece);
+                        if (r < 0)
+                                return r;
+                }
+                bytes += used;
+                n -= used;
+        }
+        return 0;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/install.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/fork.h"
+#include "agent/framed.h"
+#include "agent/json.h"
+#include "agent/listener.h"
+#include "agent/log.h"
+#include "agent/options.h"
+#include "agent/shutdown.h"
+#include "agent/stacks.h"
+
+static struct {
+        bool installed;
+        long number; /* of the installation */
+        Options options;
+        PyObject *already_installed; /* owned for good */
+        bool ready; /* what is done once a process is done */
+} install = { .options = { .redirect_stderr = true } };
+
+static const struct {
+        const char *name, *doc;
+} exceptions[] = {
+        { "manhole.AlreadyInstalled", "manhole.install() was called before, and strict is true." },
+        { "manhole.NotInstalled", "manhole.install() was not called." },
+        { "manhole.ConfigurationConflict", "The options contradict each other." },
+        { "manhole.SuspiciousClient", "The client is neither our own user nor root." },
+};
+
+int install_setup(PyObject *module) {
+        for (size_t i = 0; i < sizeof(exceptions) / sizeof(exceptions[0]); i++) {
+                PyObject *exception = PyErr_NewExceptionWithDoc(exceptions[i].name, exceptions[i].doc, NULL, NULL);
+
+                if (exception == NULL)
+                        return -1;
+                if (i == 0) {
+                        Py_INCREF(exception);
+                        install.already_installed = exception;
+                }
+                if (PyModule_AddObject(module, strrchr(exceptions[i].name, '.') + 1, exception) < 0) {
+                        Py_DECREF(exception);
+                        return -1;
+                }
+        }
+        return 0;
+}
+
+/* Appends `"name":"text of a sys attribute"`, or null. */
+static void describe(JsonBuffer *b, const char *name, PyObject *text, size_t n_max) {
+        PyObject *bytes = NULL;
+
+        json_raw(b, "\"");
+        json_raw(b, name);
+        json_raw(b, "\":");
+        if (text != NULL && PyUnicode_Check(text))
+                bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+        if (bytes != NULL)
+                json_string(b, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes), n_max);
+        else
+                json_raw(b, "null");
+        PyErr_Clear();
+        Py_XDECREF(bytes);
+}
+
+static int describe_interpreter(void) {
+        PyObject *implementation = PySys_GetObject("implementation"), *name = NULL;
+        const char *version = Py_GetVersion();
+        JsonBuffer b = JSON_BUFFER_INIT;
+        int r;
+
+        if (implementation != NULL)
+                name = PyObject_GetAttrString(implementation, "name");
+        json_raw(&b, "\"python\":");
+        json_string(&b, version, strcspn(version, " "), 64);
+        json_raw(&b, ",");
+        describe(&b, "implementation", name, 64);
+        json_raw(&b, ",");
+        describe(&b, "executable", PySys_GetObject("executable"), 8192);
+        PyErr_Clear();
+        Py_XDECREF(name);
+
+        r = b.failed ? -1 : framed_set_interpreter(b.data);
+        json_done(&b);
+        if (r < 0)
+                PyErr_NoMemory();
+        return r < 0 ? -1 : 0;
+}
+
+static int register_at_exit(void) {
+        static PyMethodDef def = { "_at_exit", shutdown_at_exit, METH_NOARGS, NULL };
+        PyObject *atexit = PyImport_ImportModule("atexit"), *function = PyCFunction_NewEx(&def, NULL, NULL),
+                 *result = NULL;
+
+        if (atexit != NULL && function != NULL)
+                result = PyObject_CallMethod(atexit, "register", "O", function);
+        Py_XDECREF(function);
+        Py_XDECREF(atexit);
+        Py_XDECREF(result);
+        return result == NULL ? -1 : 0;
+}
+
+/* The distribution `manhole` of PyPI puts its files where ours are: whichever came last wins. */
+static void warn_of_namesake(PyObject *self) {
+        PyObject *file = PyModule_GetFilenameObject(self), *bytes = NULL;
+        struct dirent *entry;
+        char *folder = NULL;
+        DIR *d = NULL;
+
+        if (file != NULL && PyUnicode_FSConverter(file, &bytes))
+                folder = strdup(PyBytes_AsString(bytes));
+        PyErr_Clear();
+        Py_XDECREF(bytes);
+        Py_XDECREF(file);
+
+        for (int i = 0; folder != NULL && i < 2; i++) {
+                char *slash = strrchr(folder, '/');
+
+                if (slash != NULL)
+                        *slash = '\0';
+        }
+        if (folder != NULL)
+                d = opendir(folder);
+        while (d != NULL && (entry = readdir(d)) != NULL)
+                if (strncmp(entry->d_name, "manhole-", strlen("manhole-")) == 0 &&
+                    (strstr(entry->d_name, ".dist-info") != NULL || strstr(entry->d_name, ".egg-info") != NULL))
+                        log_line("The distribution %s is installed in the same folder as manholed-agent, and "
+                                 "both provide \"manhole\": uninstall both, then install one.",
+                                 entry->d_name);
+        if (d != NULL)
+                closedir(d);
+        free(folder);
+}
+
+/* What is done once a process. threading must know the main thread before any console thread asks
+ * for its own name; see also shutdown_wrap(). */
+static int make_ready(void) {
+        if (install.ready)
+                return 0;
+        if (fork_setup() < 0 || describe_interpreter() < 0 || register_at_exit() < 0)
+                return -1;
+        install.ready = true;
+        return 0;
+}
+
+static void uninstall(void) {
+        if (!install.installed)
+                return;
+        install.installed = false;
+        listener_close();
+}
+
+static bool disabled(void) {
+        const char *value = getenv("MANHOLE_DISABLE");
+
+        return value != NULL && strcmp(value, "1") == 0;
+}
+
+PyObject *install_install(PyObject *self, PyObject *kwargs) {
+        bool first = !install.ready;
+        char path[64];
+        Options o, old;
+
+        if (!PyDict_Check(kwargs))
+                return PyErr_Format(PyExc_TypeError, "options: a dict is wanted");
+        if (options_parse(kwargs, &o) < 0)
+                return NULL;
+        if (disabled()) {
+                options_done(&o);
+                return PyLong_FromLong(0);
+        }
+        if (install.installed && o.strict) {
+                options_done(&o);
+                PyErr_SetString(install.already_installed, "Manhole already installed!");
+                return NULL;
+        }
+        if (make_ready() < 0) {
+                options_done(&o);
+                return NULL;
+        }
+        shutdown_wrap();
+
+        uninstall();
+        old = install.options;
+        install.options = o;
+        install.installed = true;
+        install.number++;
+        log_configure(o.verbose, o.verbose_fd, o.verbose_object);
+        options_done(&old);
+
+        if (first)
+                warn_of_namesake(self);
+        /* The application wins: without a socket it runs on, and the log says why. */
+        snprintf(path, sizeof(path), "/tmp/manhole-%ld", (long)getpid());
+        if (o.thread)
+                (void)listener_open(o.socket_path != NULL ? PyBytes_AsString(o.socket_path) : path,
+                                    o.daemon_connection);
+        log_flush();
+        return PyLong_FromLong(install.number);
+}
+
+PyObject *install_release(PyObject *self, PyObject *number) {
+        long n = PyLong_AsLong(number);
+
+        if (PyErr_Occurred())
+                return NULL;
+        if (n == install.number)
+                uninstall();
+        Py_RETURN_NONE;
+}
+
+void install_forget(void) {
+        install.installed = false;
+}
+
+PyObject *install_locals(void) {
+        return install.options.locals;
+}
+
+bool install_redirect_stderr(void) {
+        return install.options.redirect_stderr;
+}
+
+PyObject *install_dump(PyObject *self, PyObject *args) {
+        PyObject *stream = PySys_GetObject(install.options.redirect_stderr ? "stderr" : "stdout"),
+                 *text = stacks_format();
+        int r = -1;
+
+        if (text != NULL && stream != NULL && stream != Py_None)
+                r = PyFile_WriteObject(text, stream, Py_PRINT_RAW);
+        else if (text != NULL)
+                r = 0;
+        Py_XDECREF(text);
+        if (r < 0)
+                return NULL;
+        Py_RETURN_NONE;
+}
+
+PyObject *install_dump_stacktraces(void) {
+        PyObject *module = PyImport_ImportModule("manhole"), *function = NULL;
+
+        if (module != NULL)
+                function = PyObject_GetAttrString(module, "dump_stacktraces");
+        Py_XDECREF(module);
+        return function;
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/connection.h"
+#include "agent/endpoint.h"
+#include "agent/listener.h"
+#include "agent/log.h"
+#include "agent/thread.h"
+
+#define IO_STACK_SIZE (256U * 1024U)
+#define EVENTS_MAX 32
+/* Without descriptors or memory for a client, accepting pauses for so long. */
+#define ACCEPT_PAUSE_MSEC 1000
+/* How often a client that only has to take its last bytes is looked at. */
+#define ENDING_STEP_MSEC 500
+#define STOP_NSEC INT64_C(1000000000)
+
+static struct {
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        Endpoint endpoint;
+        bool daemon_connection;
+        bool thread;   /* the I/O thread lives */
+        bool stopping; /* tell and close every client */
+        int epoll_fd, wake_fd; /* owned; open while the thread lives */
+        Session *sessions;     /* referenced */
+        size_t n_sessions;
+        size_t n_consoles;
+        atomic_bool woken; /* a wake-up is on its way already */
+
+        /* Of the I/O thread alone. */
+        bool accept_paused;
+        int64_t stop_at_ns;
+} listener = {
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .changed = PTHREAD_COND_INITIALIZER,
+        .endpoint = { .fd = -1 },
+        .epoll_fd = -1,
+        .wake_fd = -1,
+};
+
+void listener_wake(void) {
+        if (atomic_exchange(&listener.woken, true))
+                return;
+        pthread_mutex_lock(&listener.lock);
+        if (listener.wake_fd >= 0)
+                (void)!write(listener.wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+        pthread_mutex_unlock(&listener.lock);
+}
+
+void listener_copy(const void *data, size_t n, bool is_stderr) {
+        pthread_mutex_lock(&listener.lock);
+        for (Session *s = listener.sessions; s != NULL; s = s->next)
+                session_copy(s, data, n, is_stderr);
+        pthread_mutex_unlock(&listener.lock);
+        listener_wake();
+}
+
+void listener_console_begins(void) {
+        pthread_mutex_lock(&listener.lock);
+        listener.n_consoles++;
+        pthread_mutex_unlock(&listener.lock);
+}
+
+void listener_console_ends(void) {
+        pthread_mutex_lock(&listener.lock);
+        assert(listener.n_consoles > 0);
+        listener.n_consoles--;
+        pthread_cond_broadcast(&listener.changed);
+        pthread_mutex_unlock(&listener.lock);
+}
+
+/* Waits up to @nsec for a change. Under the lock. False when the time is over. */
+static bool wait_change(int64_t nsec) {
+        struct timespec until;
+
+        clock_gettime(CLOCK_REALTIME, &until);
+        nsec += until.tv_nsec;
+        until.tv_sec += nsec / 1000000000;
+        until.tv_nsec = nsec % 1000000000;
+        return pthread_cond_timedwait(&listener.changed, &listener.lock, &until) == 0;
+}
+
+bool listener_wait_consoles(int msec) {
+        bool idle;
+
+        pthread_mutex_lock(&listener.lock);
+        if (listener.n_consoles > 0 && !listener.daemon_connection)
+                (void)wait_change(msec * INT64_C(1000000));
+        idle = listener.n_consoles == 0 || listener.daemon_connection;
+        pthread_mutex_unlock(&listener.lock);
+        return idle;
+}
+
+static void watch_accept(bool on) {
+        struct epoll_event event = { .events = on ? EPOLLIN : 0, .data.ptr = &listener.endpoint };
+
+        pthread_mutex_lock(&listener.lock);
+        if (listener.endpoint.fd >= 0)
+                (void)epoll_ctl(listener.epoll_fd, EPOLL_CTL_MOD, listener.endpoint.fd, &event);
+        pthread_mutex_unlock(&listener.lock);
+        listener.accept_paused = !on;
+}
+
+static void add_session(Session *s) {
+        struct epoll_event event = { .data.ptr = s };
+
+        s->events = event.events = EPOLLIN;
+        if (epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, s->fd, &event) < 0) {
+                log_line("Cannot watch a client: %s", strerror(errno));
+                session_unref(s);
+                return;
+        }
+        pthread_mutex_lock(&listener.lock);
+        s->next = listener.sessions;
+        if (s->next != NULL)
+                s->next->previous = s;
+        listener.sessions = s;
+        listener.n_sessions++;
+        pthread_mutex_unlock(&listener.lock);
+
+        connection_begin(s);
+}
+
+static void remove_session(Session *s) {
+        (void)epoll_ctl(listener.epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
+
+        pthread_mutex_lock(&listener.lock);
+        if (s->previous != NULL)
+                s->previous->next = s->next;
+        else
+                listener.sessions = s->next;
+        if (s->next != NULL)
+                s->next->previous = s->previous;
+        listener.n_sessions--;
+        pthread_mutex_unlock(&listener.lock);
+
+        connection_end(s);
+        session_unref(s);
+        if (listener.accept_paused)
+                watch_accept(true);
+}
+
+static void accept_clients(void) {
+        for (;;) {
+                Session *s;
+                int fd, r;
+
+                pthread_mutex_lock(&listener.lock);
+                fd = listener.endpoint.fd < 0 ? -1
+                                              : accept4(listener.endpoint.fd, NULL, NULL,
+                                                        SOCK_CLOEXEC | SOCK_NONBLOCK);
+                r = fd < 0 ? errno : 0;
+                pthread_mutex_unlock(&listener.lock);
+                if (fd < 0) {
+                        if (r == EMFILE || r == ENFILE || r == ENOMEM || r == ENOBUFS)
+                                watch_accept(false);
+                        return;
+                }
+                s = connection_admit_consume(fd, listener.n_sessions < LISTENER_SESSIONS_MAX);
+                if (s != NULL)
+                        add_session(s);
+        }
+}
+
+/* Everything a session needs after events or a wake-up. Returns whether it must be looked at again
+ * after ENDING_STEP_MSEC without any event. */
+static bool serve_session(Session *s) {
+        uint32_t events;
+        bool ending;
+
+        if (!connection_send(s, &ending)) {
+                remove_session(s);
+                return false;
+        }
+        events = (s->saw_end ? 0 : EPOLLIN) | (s->blocked ? EPOLLOUT : 0);
+        if (events != s->events) {
+                s->events = events;
+                (void)epoll_ctl(listener.epoll_fd, EPOLL_CTL_MOD, s->fd,
+                                &(struct epoll_event){ .events = events, .data.ptr = s });
+        }
+        return ending;
+}
+
+/* Serves every session; says how long epoll may sleep. */
+static int serve_sessions(void) {
+        int timeout = listener.accept_paused ? ACCEPT_PAUSE_MSEC : -1;
+        Session *next;
+
+        for (Session *s = listener.sessions; s != NULL; s = next) {
+                next = s->next;
+                if (serve_session(s))
+                        timeout = ENDING_STEP_MSEC;
+        }
+        return timeout;
+}
+
+/* Sends every client away; after STOP_NSEC those too that do not take their last bytes. */
+static void stop_sessions(void) {
+        int64_t now = session_now_ns();
+        Session *next;
+
+        if (listener.stop_at_ns == 0) {
+                listener.stop_at_ns = now + STOP_NSEC / 2;
+                for (Session *s = listener.sessions; s != NULL; s = s->next)
+                        connection_stop(s);
+        } else if (now >= listener.stop_at_ns) {
+                for (Session *s = listener.sessions; s != NULL; s = next) {
+                        next = s->next;
+                        remove_session(s);
+                }
+        }
+}
+
+/* True when the thread has ended: then everything of it is released. */
+static bool thread_is_over(bool *ret_stopping) {
+        bool over;
+
+        pthread_mutex_lock(&listener.lock);
+        *ret_stopping = listener.stopping;
+        over = listener.endpoint.fd < 0 && listener.sessions == NULL;
+        if (over) {
+                close(listener.epoll_fd);
+                close(listener.wake_fd);
+                listener.epoll_fd = listener.wake_fd = -1;
+                listener.thread = listener.stopping = false;
+                listener.stop_at_ns = 0;
+                listener.accept_paused = false;
+                pthread_cond_broadcast(&listener.changed);
+        }
+        pthread_mutex_unlock(&listener.lock);
+        return over;
+}
+
+static void *io_main(void *arg) {
+        struct epoll_event events[EVENTS_MAX];
+        int timeout = -1;
+        bool stopping;
+
+        thread_set_name("Manhole");
+        while (!thread_is_over(&stopping)) {
+                int n;
+
+                if (stopping) {
+                        stop_sessions();
+                        (void)serve_sessions();
+                        timeout = 20;
+                        if (listener.sessions == NULL)
+                                continue;
+                }
+                n = epoll_wait(listener.epoll_fd, events, EVENTS_MAX, timeout);
+                if (n == 0 && listener.accept_paused)
+                        watch_accept(true);
+                for (int i = 0; i < n; i++) {
+                        if (events[i].data.ptr == &listener.endpoint)
+                                accept_clients();
+                        else if (events[i].data.ptr == &listener.wake_fd) {
+                                (void)!read(listener.wake_fd, &(uint64_t){ 0 }, sizeof(uint64_t));
+                                /* Before the sessions are looked at: what is queued later wakes again. */
+                                atomic_store(&listener.woken, false);
+                        } else
+                                connection_event(events[i].data.ptr, events[i].events);
+                }
+                timeout = serve_sessions();
+        }
+        return NULL;
+}
+
+/* Under the lock. */
+static int start_thread(void) {
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &listener.wake_fd };
+        int r;
+
+        if (listener.thread)
+                return 0;
+        listener.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        listener.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (listener.epoll_fd < 0 || listener.wake_fd < 0 ||
+            epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, listener.wake_fd, &event) < 0)
+                r = -errno;
+        else
+                r = thread_start(io_main, NULL, IO_STACK_SIZE);
+        if (r < 0) {
+                if (listener.epoll_fd >= 0)
+                        close(listener.epoll_fd);
+                if (listener.wake_fd >= 0)
+                        close(listener.wake_fd);
+                listener.epoll_fd = listener.wake_fd = -1;
+                return r;
+        }
+        atomic_store(&listener.woken, false);
+        listener.thread = true;
+        return 0;
+}
+
+int listener_open(const char *path, bool daemon_connection) {
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &listener.endpoint };
+        Endpoint endpoint = ENDPOINT_INIT;
+        int r;
+
+        r = endpoint_open(&endpoint, path);
+        if (r < 0) {
+                log_line("Failed to bind %s: %s", path, strerror(-r));
+                return r;
+        }
+
+        pthread_mutex_lock(&listener.lock);
+        assert(listener.endpoint.fd < 0);
+        listener.endpoint = endpoint;
+        listener.daemon_connection = daemon_connection;
+        r = start_thread();
+        if (r == 0 && epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, endpoint.fd, &event) < 0)
+                r = -errno;
+        if (r < 0)
+                endpoint_close(&listener.endpoint);
+        pthread_mutex_unlock(&listener.lock);
+
+        if (r < 0) {
+                log_line("Failed to serve %s: %s", path, strerror(-r));
+                listener_wake();
+                return r;
+        }
+        log_line("Manhole UDS path: %s", path);
+        log_line("Waiting for new connection (in pid:%ld) ...", (long)getpid());
+        return 0;
+}
+
+void listener_close(void) {
+        pthread_mutex_lock(&listener.lock);
+        endpoint_close(&listener.endpoint);
+        pthread_mutex_unlock(&listener.lock);
+        atomic_store(&listener.woken, false);
+        listener_wake();
+}
+
+void listener_stop(void) {
+        int64_t until = session_now_ns() + STOP_NSEC;
+
+        pthread_mutex_lock(&listener.lock);
+        endpoint_close(&listener.endpoint);
+        listener.stopping = listener.thread;
+        pthread_mutex_unlock(&listener.lock);
+        atomic_store(&listener.woken, false);
+        listener_wake();
+
+        pthread_mutex_lock(&listener.lock);
+        while (listener.thread && session_now_ns() < until)
+                (void)wait_change(until - session_now_ns());
+        pthread_mutex_unlock(&listener.lock);
+}
+
+void listener_fork_prepare(void) {
+        pthread_mutex_lock(&listener.lock);
+}
+
+void listener_fork_parent(void) {
+        pthread_mutex_unlock(&listener.lock);
+}
+
+void listener_fork_child(Session *current) {
+        for (Session *s = listener.sessions; s != NULL; s = s->next)
+                if (s->fd >= 0)
+                        close(s->fd);
+        if (current != NULL) {
+                pthread_mutex_init(&current->lock, NULL);
+                pthread_cond_init(&current->changed, NULL);
+                current->fd = -1;
+                current->lost = true;
+        }
+
+        endpoint_abandon(&listener.endpoint);
+        if (listener.epoll_fd >= 0)
+                close(listener.epoll_fd);
+        if (listener.wake_fd >= 0)
+                close(listener.wake_fd);
+        listener.epoll_fd = listener.wake_fd = -1;
+        listener.thread = listener.stopping = listener.accept_paused = false;
+        listener.stop_at_ns = 0;
+        listener.sessions = NULL;
+        listener.n_sessions = listener.n_consoles = 0;
+        atomic_store(&listener.woken, false);
+        pthread_mutex_init(&listener.lock, NULL);
+        pthread_cond_init(&listener.changed, NULL);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * The I/O thread: accepts, checks, reads and sends for every client of this process.
+ *
+ * One native thread that calls no Python API and never wants the GIL, so that a client is answered
+ * whatever the interpreter does. It sleeps in epoll_wait() and has nothing to do while nobody is
+ * connected. There is one per process, started by the first install and gone when neither a socket
+ * nor a client is left.
+ *
+ * Lock order: the listener's lock, then a session's. Nobody wants the GIL under either, so both may
+ * be taken with the GIL held. Only the I/O thread changes the list of sessions.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/session.h"
+
+/* Connections at a time; a further one is closed at once. */
+#define LISTENER_SESSIONS_MAX 128U
+
+/* Opens the socket at @path and serves it, starting the thread if need be. Logs what fails.
+ * @daemon_connection: consoles do not keep the process alive. Any thread. 0 or negative errno. */
+int listener_open(const char *path, bool daemon_connection);
+
+/* Removes and closes the socket; clients that are connected stay. Any thread. */
+void listener_close(void);
+
+/* Closes the socket, tells and closes every client, and waits for the thread, a second at most.
+ * GIL not held. */
+void listener_stop(void);
+
+/* Something waits to be sent. Any thread. */
+void listener_wake(void);
+
+/* Gives every console a copy of what another thread has written. Any thread. */
+void listener_copy(const void *data, size_t n, bool is_stderr);
+
+/* A console thread begins and ends. */
+void listener_console_begins(void);
+void listener_console_ends(void);
+
+/* Waits up to @msec until no console keeps the process alive. GIL not held. True when it is so. */
+bool listener_wait_consoles(int msec);
+
+/* Forgets parent's socket, clients and locks. @current is the session of the calling thread, if it
+ * has one. Child after fork; the parent's lock is held from _prepare to _parent or _child. */
+void listener_fork_prepare(void);
+void listener_fork_parent(void);
+void listener_fork_child(Session *current);

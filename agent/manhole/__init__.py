@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A console into this process, on a Unix domain socket, for its own user and root.
+
+    import manhole
+    manhole.install()
+
+and then `socat - UNIX-CONNECT:/tmp/manhole-PID`, or `manholectl attach PID`.
+"""
+from manhole._agent import (
+    AlreadyInstalled,
+    ConfigurationConflict,
+    NotInstalled,
+    SuspiciousClient,
+    dump_stacktraces,
+)
+from manhole import _agent
+
+__all__ = [
+    "ALL_SIGNALS",
+    "AlreadyInstalled",
+    "ConfigurationConflict",
+    "Manhole",
+    "NotInstalled",
+    "SuspiciousClient",
+    "dump_stacktraces",
+    "install",
+]
+
+
+class Manhole:
+    """What install() has put in place."""
+
+    def __init__(self, number):
+        self._number = number
+
+    def release(self):
+        """Removes the socket. Consoles that are open stay."""
+        _agent.release(self._number)
+
+    def handle_oneshot(self, signum=None, frame=None):
+        raise NotImplementedError("handle_oneshot: not honoured yet")
+
+
+def install(verbose=True, verbose_destination=2, strict=True, **kwargs):
+    """Opens the console's socket. The options are those of python-manhole.
+
+    verbose: False keeps the log lines back.
+    verbose_destination: a file descriptor or file object for them; default 2.
+    strict: False undoes an installation that exists instead of raising AlreadyInstalled.
+    socket_path: instead of /tmp/manhole-PID.
+    locals: names to add to each console's.
+    redirect_stderr: False leaves stderr to the application.
+    thread: False opens no socket.
+    daemon_connection: True lets the process end while consoles are open.
+
+    A socket that cannot be opened is logged and stops nothing. An option that is not honoured yet
+    raises NotImplementedError.
+    """
+    kwargs.update(verbose=verbose, verbose_destination=verbose_destination, strict=strict)
+    return Manhole(_agent.install(kwargs))
+
+
+def __getattr__(name):
+    # Not at import: the module `signal` takes longer than all the rest.
+    if name == "ALL_SIGNALS":
+        import signal
+
+        return [int(s) for s in signal.valid_signals()]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * What manhole.install() was asked for. GIL held throughout.
+ */
+
+#include <Python.h>
+
+#include <stdbool.h>
+
+typedef struct Options {
+        bool verbose;
+        int verbose_fd;
+        PyObject *verbose_object; /* owned: written to instead of verbose_fd; or NULL */
+        bool strict;
+        bool patch_fork;
+        double reinstall_delay;
+        PyObject *socket_path; /* owned bytes, or NULL for /tmp/manhole-PID */
+        PyObject *locals;      /* owned dict, or NULL */
+        bool redirect_stderr;
+        bool thread;
+        bool daemon_connection;
+} Options;
+
+/* Reads the keyword arguments. On failure -1 with an exception set, and @ret untouched. */
+int options_parse(PyObject *kwargs, Options *ret);
+
+/* Takes NULL members. */
+void options_done(Options *o);

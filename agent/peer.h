@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * Who is at the other end, by the kernel's word alone. No Python API; any thread.
+ */
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+typedef struct Peer {
+        pid_t pid; /* 0 when it lives outside this PID namespace */
+        uid_t uid;
+        gid_t gid;
+} Peer;
+
+/* 0 or negative errno. */
+int peer_read(int fd, Peer *ret);
+
+/* Only our own effective uid, and root. */
+bool peer_allowed(const Peer *p);
+
+/*
+ * The protocol version the peer asks for by the name of its own socket (docs/CONSOLE-PROTOCOL.md),
+ * or 0 when it wants plain text.
+ */
+unsigned long peer_version(int fd);

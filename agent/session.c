@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <assert.h>
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/listener.h"
+#include "agent/session.h"
+#include "lib/console.h"
+
+/* How often a waiting thread looks whether the client takes anything. */
+#define STALL_STEP_NSEC 500000000L
+
+int64_t session_now_ns(void) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+Session *session_new_consume(int fd, const Peer *peer, bool framed) {
+        Session *s = calloc(1, sizeof(*s));
+        pthread_condattr_t attributes;
+
+        if (s == NULL) {
+                close(fd);
+                return NULL;
+        }
+        s->n_refs = 1;
+        s->fd = fd;
+        s->owner = getpid();
+        s->peer = *peer;
+        s->framed = framed;
+        s->queue.framed = framed;
+        pthread_mutex_init(&s->lock, NULL);
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&s->changed, &attributes);
+        pthread_condattr_destroy(&attributes);
+        return s;
+}
+
+Session *session_ref(Session *s) {
+        atomic_fetch_add(&s->n_refs, 1);
+        return s;
+}
+
+Session *session_unref(Session *s) {
+        if (s == NULL || atomic_fetch_sub(&s->n_refs, 1) > 1)
+                return NULL;
+        if (s->fd >= 0)
+                close(s->fd);
+        inbox_done(&s->inbox);
+        queue_clear(&s->queue);
+        free(s->source);
+        free(s->payload);
+        pthread_cond_destroy(&s->changed);
+        pthread_mutex_destroy(&s->lock);
+        free(s);
+        return NULL;
+}
+
+static int offer(Session *s, uint32_t type, uint32_t id, const void *data, size_t n) {
+        if (s->lost)
+                return SESSION_E_LOST;
+        if (!queue_fits(&s->queue, n))
+                return SESSION_E_FULL;
+        /* Without memory the output is lost, as to a client that is gone. */
+        return queue_push(&s->queue, type, id, data, n) < 0 ? SESSION_E_LOST : 0;
+}
+
+int session_offer(Session *s, uint32_t type, const void *data, size_t n) {
+        int r;
+
+        pthread_mutex_lock(&s->lock);
+        r = offer(s, type, s->run_id, data, n);
+        pthread_mutex_unlock(&s->lock);
+        if (r == 0)
+                listener_wake();
+        return r;
+}
+
+int session_answer(Session *s, uint32_t id, const void *data, size_t n) {
+        int r;
+
+        pthread_mutex_lock(&s->lock);
+        r = offer(s, CONSOLE_ANSWER, id, data, n);
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+int session_offer_end(Session *s, const void *data, size_t n) {
+        int r = 0;
+
+        pthread_mutex_lock(&s->lock);
+        if (s->framed)
+                r = offer(s, CONSOLE_END, s->run_id, data, n);
+        if (r != SESSION_E_FULL) {
+                s->run = SESSION_RUNS_NOTHING;
+                s->copies_stdout = s->copies_stderr = false;
+                s->interrupted = false;
+                inbox_clear(&s->inbox);
+                if (!s->framed)
+                        s->ending = true;
+        }
+        pthread_mutex_unlock(&s->lock);
+        listener_wake();
+        return r;
+}
+
+void session_receive_copies(Session *s, bool of_stdout, bool of_stderr) {
+        pthread_mutex_lock(&s->lock);
+        s->copies_stdout = of_stdout;
+        s->copies_stderr = of_stderr;
+        pthread_mutex_unlock(&s->lock);
+}
+
+void session_copy(Session *s, const void *data, size_t n, bool is_stderr) {
+        pthread_mutex_lock(&s->lock);
+        if (!s->lost && (is_stderr ? s->copies_stderr : s->copies_stdout))
+                queue_push_copy(&s->queue, CONSOLE_OUTPUT, s->run_id, data, n);
+        pthread_mutex_unlock(&s->lock);
+}
+
+/* Takes the flag if it is set. Under the lock. */
+static int take_interrupt(Session *s) {
+        if (!s->interrupted)
+                return 0;
+        s->interrupted = false;
+        return SESSION_E_INTERRUPTED;
+}
+
+void session_begin_wait(Session *s) {
+        pthread_mutex_lock(&s->lock);
+        s->waiting = true;
+        pthread_mutex_unlock(&s->lock);
+}
+
+int session_end_wait(Session *s) {
+        int r;
+
+        pthread_mutex_lock(&s->lock);
+        s->waiting = false;
+        r = take_interrupt(s);
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+int session_wait_line(Session *s, char **ret, size_t *ret_n) {
+        int r;
+
+        pthread_mutex_lock(&s->lock);
+        for (;;) {
+                r = take_interrupt(s);
+                if (r != 0)
+                        break;
+                if (s->lost) {
+                        r = SESSION_E_END;
+                        break;
+                }
+                r = inbox_take_line(&s->inbox, ret, ret_n);
+                if (r == INBOX_E_END)
+                        r = SESSION_E_END;
+                if (r != INBOX_E_EMPTY)
+                        break;
+                pthread_cond_wait(&s->changed, &s->lock);
+        }
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+bool session_stalled(Session *s, SessionStall *stall) {
+        int64_t now = session_now_ns();
+        int n_unread = 0;
+
+        /* What the peer has not read yet: it shrinks long before the socket polls writable. */
+        if (s->fd >= 0)
+                (void)ioctl(s->fd, SIOCOUTQ, &n_unread);
+        if (stall->since_ns == 0 || stall->n_sent != s->n_sent || stall->n_unread != n_unread) {
+                *stall = (SessionStall){ .since_ns = now, .n_sent = s->n_sent, .n_unread = n_unread };
+                return false;
+        }
+        return now - stall->since_ns >= SESSION_STALL_SEC * INT64_C(1000000000);
+}
+
+void session_wait_room(Session *s, size_t n) {
+        SessionStall stall = {};
+
+        pthread_mutex_lock(&s->lock);
+        while (!s->lost && !s->interrupted && !queue_fits(&s->queue, n)) {
+                int64_t until = session_now_ns() + STALL_STEP_NSEC;
+
+                if (session_stalled(s, &stall)) {
+                        s->lost = true; /* the I/O thread empties the queue and closes */
+                        break;
+                }
+                pthread_cond_timedwait(&s->changed, &s->lock,
+                                       &(struct timespec){ .tv_sec = until / 1000000000,
+                                                           .tv_nsec = until % 1000000000 });
+        }
+        pthread_mutex_unlock(&s->lock);
+        listener_wake();
+}
+
+int session_begin_code(Session *s) {
+        int r;
+
+        pthread_mutex_lock(&s->lock);
+        r = take_interrupt(s);
+        s->running = r == 0;
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+void session_end_code(Session *s) {
+        pthread_mutex_lock(&s->lock);
+        s->running = false;
+        pthread_mutex_unlock(&s->lock);
+}
+
+bool session_take_interrupt(Session *s, unsigned long *ret_thread_id) {
+        bool taken = false;
+
+        pthread_mutex_lock(&s->lock);
+        s->errand = false;
+        if (s->interrupted && s->running && !s->waiting) {
+                s->interrupted = false;
+                *ret_thread_id = s->thread_id;
+                taken = true;
+        }
+        pthread_mutex_unlock(&s->lock);
+        return taken;
+}
+
+/* Under the lock. */
+static bool interrupt(Session *s) {
+        bool send;
+
+        inbox_clear(&s->inbox);
+        if (s->run == SESSION_RUNS_NOTHING)
+                return false;
+        s->interrupted = true;
+        pthread_cond_broadcast(&s->changed);
+        send = s->running && !s->errand;
+        s->errand |= send;
+        return send;
+}
+
+bool session_interrupt(Session *s) {
+        bool send;
+
+        pthread_mutex_lock(&s->lock);
+        send = interrupt(s);
+        pthread_mutex_unlock(&s->lock);
+        return send;
+}
+
+bool session_lose(Session *s) {
+        bool send;
+
+        pthread_mutex_lock(&s->lock);
+        send = interrupt(s);
+        s->lost = true;
+        queue_clear(&s->queue);
+        pthread_mutex_unlock(&s->lock);
+        return send;
+}

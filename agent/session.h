@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * One client's connection: what it typed, what waits to be sent to it, and what runs for it.
+ *
+ * Two threads meet here. The I/O thread (listener.c) reads, sends, adds, removes; it calls no
+ * Python API. The console thread (console.c) exists while something runs for the client, and holds
+ * the GIL only to run code. The session's lock is a leaf: nobody takes the GIL, the listener's lock
+ * or another session's under it, so that it may be taken with the GIL held.
+ *
+ * An interrupt is a flag that exactly one of three takes: who waits for input or room, who is about
+ * to run code, or the errand that raises KeyboardInterrupt in running code (console.c).
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/inbox.h"
+#include "agent/peer.h"
+#include "agent/queue.h"
+#include "lib/frame.h"
+
+/* The longest piece of a session's own output. */
+#define SESSION_PIECE_MAX (16U * 1024U)
+/* A client that took nothing for so long, while somebody waits for it, loses its session. */
+#define SESSION_STALL_SEC 5
+
+enum {
+        _SESSION_E_SUCCESS,
+        SESSION_E_FULL,        /* no room now: session_wait_room() */
+        SESSION_E_LOST,        /* the client is gone, or lost its session: discard */
+        SESSION_E_END,         /* end of input */
+        SESSION_E_INTERRUPTED, /* the client asks to interrupt; the flag was taken */
+};
+
+typedef enum SessionRun {
+        SESSION_RUNS_NOTHING,
+        SESSION_RUNS_CONSOLE,
+        SESSION_RUNS_EXEC,
+} SessionRun;
+
+/* Notices a client that takes nothing any more. */
+typedef struct SessionStall {
+        int64_t since_ns; /* 0 = not watched */
+        uint64_t n_sent;
+        int n_unread;
+} SessionStall;
+
+typedef struct Session {
+        atomic_uint n_refs;
+        pid_t owner; /* the process: a child after fork must leave it alone */
+        Peer peer;
+        bool framed;
+        struct Session *previous, *next; /* listener's list, under its lock */
+
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+
+        /* Under the lock. */
+        int fd; /* owned; -1 once the I/O thread has closed it */
+        Inbox inbox;
+        Queue queue;
+        uint64_t n_sent;
+        bool lost;        /* nothing is read or sent any more */
+        bool ending;      /* send what waits, then close */
+        bool interrupted; /* asked for and not yet taken */
+        bool waiting;     /* the console thread waits here, without the GIL */
+        bool running;     /* user code runs: changed with the GIL held too */
+        bool errand;      /* one is on its way to interrupt */
+        SessionRun run;
+        uint32_t run_id;
+        bool open_stacks, open_banner;
+        char *source; /* owned: what to exec */
+        size_t n_source;
+        bool copies_stdout, copies_stderr; /* other threads' output is copied to the client */
+        unsigned long thread_id;           /* of the console thread, as Python knows it */
+
+        /* Of the I/O thread alone. */
+        FrameScanner scanner;
+        uint8_t *payload; /* owned: of the request that is being read */
+        size_t n_payload;
+        bool blocked;   /* the socket took no more */
+        bool saw_end;   /* the client has shut its side down */
+        uint32_t events; /* what epoll watches */
+        SessionStall stall;
+} Session;
+
+/* Takes over @fd, also on failure. NULL without memory. */
+Session *session_new_consume(int fd, const Peer *peer, bool framed);
+Session *session_ref(Session *s);
+Session *session_unref(Session *s);
+
+/* Queues output if there is room. Any thread. 0, SESSION_E_FULL, SESSION_E_LOST. */
+int session_offer(Session *s, uint32_t type, const void *data, size_t n);
+
+/* As session_offer(), for an answer under another id than the run's. I/O thread. */
+int session_answer(Session *s, uint32_t id, const void *data, size_t n);
+
+/* Queues what says that the run is over, and makes it so in one step. Console thread. */
+int session_offer_end(Session *s, const void *data, size_t n);
+
+/* Which streams' copies the client gets from now on. */
+void session_receive_copies(Session *s, bool of_stdout, bool of_stderr);
+
+/* Queues a copy of another thread's output, or drops and counts it. Any thread. */
+void session_copy(Session *s, const void *data, size_t n, bool is_stderr);
+
+/*
+ * The console thread waits like this: session_begin_wait() with the GIL, one wait without it,
+ * session_end_wait() with it again. The last returns 0 or SESSION_E_INTERRUPTED.
+ */
+void session_begin_wait(Session *s);
+int session_end_wait(Session *s);
+/* GIL not held. 0 (the caller frees @ret), SESSION_E_END, SESSION_E_INTERRUPTED, or -ENOMEM. */
+int session_wait_line(Session *s, char **ret, size_t *ret_n);
+/* GIL not held. Returns when there is room for @n, on an interrupt, or when the session is lost. */
+void session_wait_room(Session *s, size_t n);
+
+/* User code begins. GIL held. 0 or SESSION_E_INTERRUPTED (then it must not). */
+int session_begin_code(Session *s);
+/* User code is over. GIL held. */
+void session_end_code(Session *s);
+
+/* The errand's question, GIL held: is there code to interrupt? Then the flag is taken. */
+bool session_take_interrupt(Session *s, unsigned long *ret_thread_id);
+
+/* The client asks to interrupt: discards what it typed. True if an errand must be sent. I/O thread. */
+bool session_interrupt(Session *s);
+
+/* The client is gone: as session_interrupt(), and nothing is read or sent any more. I/O thread:
+ * nobody else may free pieces, because it sends them without the lock. */
+bool session_lose(Session *s);
+
+/* True if the client has taken nothing for SESSION_STALL_SEC. Under the lock. */
+bool session_stalled(Session *s, SessionStall *stall);
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+int64_t session_now_ns(void);

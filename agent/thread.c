@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <Python.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "agent/thread.h"
+
+static void native_mask(sigset_t *ret) {
+        static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT };
+
+        sigfillset(ret);
+        for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+                sigdelset(ret, faults[i]);
+}
+
+int thread_start(ThreadRun run, void *arg, size_t stack_size) {
+        pthread_attr_t attributes;
+        sigset_t mask, old;
+        pthread_t thread;
+        int r;
+
+        r = pthread_attr_init(&attributes);
+        if (r != 0)
+                return -r;
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        if (stack_size > 0)
+                pthread_attr_setstacksize(&attributes, stack_size);
+
+        native_mask(&mask);
+        pthread_sigmask(SIG_SETMASK, &mask, &old);
+        r = pthread_create(&thread, &attributes, run, arg);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+
+        pthread_attr_destroy(&attributes);
+        return -r;
+}
+
+void thread_set_name(const char *name) {
+        prctl(PR_SET_NAME, name);
+}
+
+void thread_mask_native(void) {
+        sigset_t mask;
+
+        native_mask(&mask);
+        pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+void thread_mask_as_main(void) {
+        char buffer[4096], path[64], *line;
+        uint64_t blocked;
+        sigset_t mask;
+        ssize_t n;
+        int fd;
+
+        snprintf(path, sizeof(path), "/proc/self/task/%ld/status", (long)getpid());
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return;
+        n = read(fd, buffer, sizeof(buffer) - 1);
+        close(fd);
+        if (n <= 0)
+                return;
+        buffer[n] = '\0';
+        line = strstr(buffer, "\nSigBlk:");
+        if (line == NULL)
+                return;
+        blocked = strtoull(line + strlen("\nSigBlk:"), NULL, 16);
+
+        sigemptyset(&mask);
+        for (int signal = 1; signal <= 64; signal++)
+                if (blocked & (UINT64_C(1) << (signal - 1)))
+                        sigaddset(&mask, signal);
+        pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+typedef struct Errand {
+        void (*run)(void *arg);
+        void *arg;
+} Errand;
+
+static void *errand_main(void *arg) {
+        Errand errand = *(Errand *)arg;
+        PyGILState_STATE gil;
+
+        free(arg);
+        thread_set_name("Manhole errand");
+        gil = PyGILState_Ensure();
+        errand.run(errand.arg);
+        PyGILState_Release(gil);
+        return NULL;
+}
+
+int thread_errand(void (*run)(void *arg), void *arg) {
+        Errand *errand = malloc(sizeof(*errand));
+        int r;
+
+        if (errand == NULL)
+                return -ENOMEM;
+        *errand = (Errand){ .run = run, .arg = arg };
+        r = thread_start(errand_main, errand, 0);
+        if (r < 0)
+                free(errand);
+        return r;
+}

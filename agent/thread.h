@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * The agent's own threads: native, detached, deaf to signals.
+ *
+ * A signal that an application waits for (signalfd, sigwait, a handler) must never land in a
+ * thread it does not know about, so every thread here starts with all signals blocked except those
+ * that the kernel sends for a fault: were they blocked, the application's faulthandler would print
+ * nothing about a crash in a console.
+ */
+
+#include <stddef.h>
+
+typedef void *(*ThreadRun)(void *arg);
+
+/* Starts a detached thread. @stack_size 0 asks for the default. Any thread. 0 or negative errno. */
+int thread_start(ThreadRun run, void *arg, size_t stack_size);
+
+/* Names the calling thread for the kernel; cut to 15 bytes. Any thread. */
+void thread_set_name(const char *name);
+
+/*
+ * User code runs with the signal mask of the process's main thread, so that threads and children
+ * it starts do not inherit a full mask. Calling thread only; without /proc nothing changes.
+ */
+void thread_mask_as_main(void);
+void thread_mask_native(void);
+
+/*
+ * Runs @run in a short-lived thread that holds the GIL: for the little that a thread which never
+ * takes the GIL needs from Python. Any thread, GIL not needed. 0 or negative errno.
+ */
+int thread_errand(void (*run)(void *arg), void *arg);
