@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/connection.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cli/buffer.h"
+#include "cli/deadline.h"
+#include "cli/exit-status.h"
+#include "cli/message.h"
+#include "lib/cleanup.h"
+#include "lib/fd.h"
+
+#define INTERFACE "org.manholed.Broker."
+#define SYSTEM_CONTROL "/run/manholed/control"
+#define REPLY_MAX (64U * 1024U * 1024U)
+
+char *connection_default_control(void) {
+        const char *runtime = getenv("XDG_RUNTIME_DIR");
+        _cleanup_free_ char *own = NULL, *system = strdup(SYSTEM_CONTROL);
+
+        if (!system || (runtime && asprintf(&own, "%s/manholed/control", runtime) < 0))
+                message_out_of_memory();
+        if (geteuid() == 0 || !own)
+                return TAKE_PTR(system);
+        if (access(own, F_OK) < 0 && access(system, F_OK) == 0)
+                return TAKE_PTR(system);
+        return TAKE_PTR(own);
+}
+
+int connection_open(Connection *c, const char *control) {
+        _cleanup_fd_ int fd = -1;
+        int r;
+
+        r = fd_connect_unix(control, &fd);
+        if (r == 0)
+                r = fd_set_nonblock(fd, true);
+        if (r < 0) {
+                message_error("cannot connect to manholed at %s: %s", control, strerror(-r));
+                return r == -EACCES || r == -EPERM ? EXIT_REFUSED : EXIT_FAILED;
+        }
+        c->fd = TAKE_FD(fd);
+        varlink_reader_init(&c->reader, REPLY_MAX);
+        return EXIT_DONE;
+}
+
+void connection_done(Connection *c) {
+        c->fd = fd_close(c->fd);
+        varlink_reader_done(&c->reader);
+}
+
+static int say_lost(int error) {
+        if (error == 0 || error == -ECONNRESET || error == -EPIPE)
+                message_error("manholed ended the connection without an answer");
+        else
+                message_error("lost the connection to manholed: %s", strerror(-error));
+        return EXIT_FAILED;
+}
+
+static int wait_ready(Connection *c, short events, uint64_t deadline) {
+        struct pollfd p = { .fd = c->fd, .events = events };
+        struct timespec ts;
+        int n;
+
+        do
+                n = ppoll(&p, 1, deadline_left(deadline, &ts), NULL);
+        while (n < 0 && errno == EINTR);
+        if (n == 0) {
+                message_error("manholed does not answer");
+                return EXIT_TIMED_OUT;
+        }
+        return EXIT_DONE;
+}
+
+static int send_all(Connection *c, const char *data, size_t n, uint64_t deadline) {
+        while (n > 0) {
+                ssize_t k = send(c->fd, data, n, MSG_NOSIGNAL);
+
+                if (k >= 0) {
+                        data += k;
+                        n -= (size_t)k;
+                } else if (errno == EAGAIN) {
+                        int r = wait_ready(c, POLLOUT, deadline);
+
+                        if (r != EXIT_DONE)
+                                return r;
+                } else if (errno == EPIPE || errno == ECONNRESET) {
+                        return EXIT_DONE; /* a last word may be there to read: why it was refused */
+                } else if (errno != EINTR) {
+                        return say_lost(-errno);
+                }
+        }
+        return EXIT_DONE;
+}
+
+static int receive(Connection *c, uint64_t deadline, json_t **ret) {
+        for (;;) {
+                char *room;
+                size_t n;
+                ssize_t k;
+                int r;
+
+                r = varlink_reader_next(&c->reader, ret);
+                if (r == 0 && *ret)
+                        return EXIT_DONE;
+                if (r == 0)
+                        r = varlink_reader_room(&c->reader, &room, &n);
+                if (r == -ENOMEM)
+                        message_out_of_memory();
+                if (r != 0) {
+                        message_error("the answer is not manholed's: %s",
+                                      r == VARLINK_E_TOO_LARGE ? "too long" : "not a Varlink message");
+                        return EXIT_FAILED;
+                }
+
+                k = recv(c->fd, room, n, 0);
+                if (k > 0) {
+                        varlink_reader_added(&c->reader, (size_t)k);
+                } else if (k == 0) {
+                        return say_lost(0);
+                } else if (errno == EAGAIN) {
+                        r = wait_ready(c, POLLIN, deadline);
+                        if (r != EXIT_DONE)
+                                return r;
+                } else if (errno != EINTR) {
+                        return say_lost(-errno);
+                }
+        }
+}
+
+static int say_error(const VarlinkReply *reply) {
+        static const struct {
+                const char *error;
+                ExitStatus status;
+        } errors[] = {
+                { "org.manholed.NoSuchTarget", EXIT_NO_TARGET },
+                { "org.manholed.AmbiguousTarget", EXIT_NO_TARGET },
+                { "org.manholed.NotAuthorized", EXIT_REFUSED },
+                { "org.manholed.TargetUntrusted", EXIT_REFUSED },
+                { "org.manholed.TargetGone", EXIT_FAILED },
+                { "org.manholed.TooManySessions", EXIT_FAILED },
+                { "org.manholed.RecorderUnavailable", EXIT_FAILED },
+        };
+        const char *reason = json_string_value(json_object_get(reply->parameters, "reason"));
+        _cleanup_free_ char *parameters = NULL;
+
+        for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+                if (strcmp(reply->error, errors[i].error) == 0) {
+                        message_error("%s", reason ? reason : reply->error);
+                        return errors[i].status;
+                }
+
+        parameters = reply->parameters ? json_dumps(reply->parameters, JSON_COMPACT) : NULL;
+        message_error("manholed answers %s %s", reply->error, parameters ? parameters : "");
+        return EXIT_FAILED;
+}
+
+static int call(Connection *c, const char *method, json_t *parameters, bool upgrade, uint64_t deadline,
+                json_t **ret) {
+        _cleanup_free_ char *name = NULL, *text = NULL;
+        json_t *message = NULL;
+        VarlinkReply reply;
+        size_t n;
+        int r;
+
+        if (!parameters || asprintf(&name, INTERFACE "%s", method) < 0 ||
+            varlink_encode_consume(varlink_call_new(name, parameters, false, upgrade), &text, &n) < 0)
+                message_out_of_memory();
+
+        r = send_all(c, text, n, deadline);
+        if (r == EXIT_DONE)
+                r = receive(c, deadline, &message);
+        if (r != EXIT_DONE)
+                return r;
+
+        if (varlink_reply_parse(message, &reply) != 0) {
+                message_error("the answer is not manholed's: not a Varlink reply");
+                r = EXIT_FAILED;
+        } else if (reply.error) {
+                r = say_error(&reply);
+        } else {
+                *ret = reply.parameters ? json_incref(reply.parameters) : json_object();
+        }
+        json_decref(message);
+        return r;
+}
+
+int connection_call(Connection *c, const char *method, json_t *parameters, uint64_t deadline, json_t **ret) {
+        return call(c, method, parameters, false, deadline, ret);
+}
+
+int connection_upgrade(Connection *c, const char *method, json_t *parameters, uint64_t deadline,
+                       json_t **ret) {
+        return call(c, method, parameters, true, deadline, ret);
+}

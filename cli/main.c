@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * manholectl: lists the Python processes that have a manhole, and opens consoles in them. This
+ * file reads the command line; each verb has a file of its own.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/connection.h"
+#include "cli/deadline.h"
+#include "cli/exit-status.h"
+#include "cli/message.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/suggest.h"
+#include "lib/cleanup.h"
+
+/* Mistakes in a word for which a suggestion is still likely right. */
+#define DISTANCE_MAX 2U
+
+static int verb_help(const Options *options, int n_words, char **words);
+
+static const Verb verbs[] = {
+        { "list", verb_list, "", 0, 0, TAKES_JSON },
+        { "status", verb_status, "TARGET", 1, 1, TAKES_JSON },
+        { "attach", verb_attach, "TARGET", 1, 1, TAKES_REASON | TAKES_DIRECT },
+        { "exec", verb_exec, "TARGET CODE|-", 1, 2, TAKES_JSON | TAKES_FILE | TAKES_TIMEOUT },
+        { "help", verb_help, "", 0, 0, 0 },
+};
+#define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+enum {
+        ARG_CONTROL = 0x100,
+        ARG_DIRECT,
+        ARG_JSON,
+        ARG_NO_LEGEND,
+        ARG_NO_PAGER,
+        ARG_REASON,
+        ARG_TIMEOUT,
+        ARG_VERSION,
+};
+
+static const struct option long_options[] = {
+        { "control", required_argument, NULL, ARG_CONTROL },
+        { "direct", no_argument, NULL, ARG_DIRECT },
+        { "file", required_argument, NULL, 'f' },
+        { "help", no_argument, NULL, 'h' },
+        { "json", required_argument, NULL, ARG_JSON },
+        { "no-legend", no_argument, NULL, ARG_NO_LEGEND },
+        { "no-pager", no_argument, NULL, ARG_NO_PAGER },
+        { "reason", required_argument, NULL, ARG_REASON },
+        { "timeout", required_argument, NULL, ARG_TIMEOUT },
+        { "version", no_argument, NULL, ARG_VERSION },
+        {},
+};
+
+static int verb_help(const Options *options, int n_words, char **words) {
+        (void)puts("manholectl [OPTIONS] [VERB ...]\n"
+                   "\n"
+                   "Look into running Python processes.\n"
+                   "\n"
+                   "Verbs:\n"
+                   "  list                     Processes with a manhole (the default)\n"
+                   "  status TARGET            What is known of one, and what is wrong with it\n"
+                   "  attach TARGET            Open a console in it\n"
+                   "  exec TARGET CODE         Run code in it; - reads the code from standard input\n"
+                   "  help                     Show this help\n"
+                   "\n"
+                   "TARGET is a PID, the path of a socket, a systemd unit, or the name of a process if\n"
+                   "only one has it.\n"
+                   "\n"
+                   "Options:\n"
+                   "  -h, --help               Show this help\n"
+                   "      --version            Show the version\n"
+                   "      --control=PATH       Where manholed listens (or $MANHOLED_CONTROL)\n"
+                   "      --json=MODE          Print JSON: short, pretty or off\n"
+                   "  -j                       The same as --json=pretty on a terminal, else --json=short\n"
+                   "      --no-legend          Print neither headings nor totals\n"
+                   "      --no-pager           Do not use a pager\n"
+                   "      --reason=TEXT        attach: why, for the record\n"
+                   "      --direct             attach: without manholed, and so without a record\n"
+                   "  -f, --file=FILE          exec: read the code from a file\n"
+                   "      --timeout=SECONDS    exec: interrupt the code after this time\n"
+                   "\n"
+                   "See manholectl(1) for more.");
+        return EXIT_DONE;
+}
+
+static int parse_json(const char *text, JsonMode *ret) {
+        static const char *const names[] = { [JSON_OFF] = "off", [JSON_SHORT_LINE] = "short", [JSON_PRETTY] = "pretty" };
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+                if (strcmp(text, names[i]) == 0) {
+                        *ret = (JsonMode)i;
+                        return EXIT_DONE;
+                }
+        message_error("--json takes short, pretty or off, not '%s'", text);
+        return EXIT_USAGE;
+}
+
+static int parse_timeout(const char *text, uint64_t *ret_usec) {
+        static const double longest = 1e9; /* seconds */
+        char *end;
+        double seconds = strtod(text, &end);
+
+        if (end == text || *end || !(seconds > 0) || seconds > longest) {
+                message_error("--timeout takes a number of seconds, not '%s'", text);
+                return EXIT_USAGE;
+        }
+        *ret_usec = (uint64_t)(seconds * (double)USEC_PER_SEC) + 1; /* 0 would mean none */
+        return EXIT_DONE;
+}
+
+/* What @option needs of the verb; *ret_name for messages. */
+static unsigned option_needs(int option, const char **ret_name) {
+        static const struct {
+                int option;
+                unsigned takes;
+                const char *name;
+        } needs[] = {
+                { ARG_JSON, TAKES_JSON, "--json" },       { 'j', TAKES_JSON, "-j" },
+                { ARG_REASON, TAKES_REASON, "--reason" }, { ARG_DIRECT, TAKES_DIRECT, "--direct" },
+                { 'f', TAKES_FILE, "--file" },            { ARG_TIMEOUT, TAKES_TIMEOUT, "--timeout" },
+        };
+
+        for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
+                if (needs[i].option == option) {
+                        *ret_name = needs[i].name;
+                        return needs[i].takes;
+                }
+        return 0;
+}
+
+static int say_bad_option(int c, char **argv) {
+        /* A long option's text is the word just passed; of short ones, getopt knows the letter. */
+        if (c == ':' && optopt < 0x100)
+                message_error("option -%c needs an argument", optopt);
+        else if (c == ':')
+                message_error("option %s needs an argument", argv[optind - 1]);
+        else if (optopt != 0 && optopt < 0x100)
+                message_error("unknown option -%c", optopt);
+        else if (optopt != 0)
+                message_error("option %s takes no argument", argv[optind - 1]);
+        else
+                message_error("unknown option %s", argv[optind - 1]);
+        return EXIT_USAGE;
+}
+
+typedef struct CommandLine {
+        Options options;
+        unsigned used; /* of TAKES_* */
+        const char *used_names[8 * sizeof(unsigned)];
+        bool help, version;
+} CommandLine;
+
+static int parse_option(CommandLine *line, int c, char **argv) {
+        Options *o = &line->options;
+        const char *name = NULL;
+        unsigned need = option_needs(c, &name);
+
+        if (need) {
+                line->used |= need;
+                line->used_names[__builtin_ctz(need)] = name;
+        }
+        switch (c) {
+        case ARG_CONTROL:
+                o->control = optarg;
+                return EXIT_DONE;
+        case ARG_DIRECT:
+                o->direct = true;
+                return EXIT_DONE;
+        case 'f':
+                o->file = optarg;
+                return EXIT_DONE;
+        case 'h':
+                line->help = true;
+                return EXIT_DONE;
+        case 'j':
+                o->json = isatty(STDOUT_FILENO) ? JSON_PRETTY : JSON_SHORT_LINE;
+                return EXIT_DONE;
+        case ARG_JSON:
+                return parse_json(optarg, &o->json);
+        case ARG_NO_LEGEND:
+                o->legend = false;
+                return EXIT_DONE;
+        case ARG_NO_PAGER:
+                o->pager = false;
+                return EXIT_DONE;
+        case ARG_REASON:
+                o->reason = optarg;
+                return EXIT_DONE;
+        case ARG_TIMEOUT:
+                return parse_timeout(optarg, &o->timeout_usec);
+        case ARG_VERSION:
+                line->version = true;
+                return EXIT_DONE;
+        default:
+                return say_bad_option(c, argv);
+        }
+}
+
+static int find_verb(const char *name, const Verb **ret) {
+        const Verb *closest = NULL;
+        size_t distance = DISTANCE_MAX + 1;
+
+        for (size_t i = 0; i < N_VERBS; i++) {
+                size_t d = word_distance(name, verbs[i].name);
+
+                if (d == 0) {
+                        *ret = &verbs[i];
+                        return EXIT_DONE;
+                }
+                if (d < distance) {
+                        closest = &verbs[i];
+                        distance = d;
+                }
+        }
+        if (closest)
+                message_error("unknown verb '%s', did you mean '%s'?", name, closest->name);
+        else
+                message_error("unknown verb '%s'", name);
+        return EXIT_USAGE;
+}
+
+/* Do words and options fit the verb? */
+static int check(const CommandLine *line, const Verb *verb, int n_words) {
+        unsigned foreign = line->used & ~verb->takes;
+
+        if (foreign) {
+                message_error("%s does not take %s", verb->name, line->used_names[__builtin_ctz(foreign)]);
+                return EXIT_USAGE;
+        }
+        if (n_words < verb->min_words) {
+                message_error("%s needs %s", verb->name, verb->words);
+                return EXIT_USAGE;
+        }
+        if (n_words > verb->max_words) {
+                message_error("%s takes %s", verb->name, *verb->words ? verb->words : "no arguments");
+                return EXIT_USAGE;
+        }
+        return EXIT_DONE;
+}
+
+static int run(int argc, char **argv) {
+        CommandLine line = { .options = { .legend = true, .pager = true } };
+        _cleanup_free_ char *control = NULL;
+        const Verb *verb = &verbs[0];
+        int c, r;
+
+        line.options.control = getenv("MANHOLED_CONTROL");
+        opterr = 0;
+        while ((c = getopt_long(argc, argv, ":f:hj", long_options, NULL)) >= 0) {
+                r = parse_option(&line, c, argv);
+                if (r != EXIT_DONE)
+                        return r;
+        }
+        if (line.help)
+                return verb_help(&line.options, 0, NULL);
+        if (line.version) {
+                (void)puts("manholectl " PACKAGE_VERSION);
+                return EXIT_DONE;
+        }
+
+        argc -= optind;
+        argv += optind;
+        if (argc > 0) {
+                r = find_verb(argv[0], &verb);
+                if (r != EXIT_DONE)
+                        return r;
+                argc--;
+                argv++;
+        }
+        r = check(&line, verb, argc);
+        if (r != EXIT_DONE)
+                return r;
+
+        if (!line.options.control || !*line.options.control)
+                line.options.control = control = connection_default_control();
+        return verb->run(&line.options, argc, argv);
+}
+
+int main(int argc, char **argv) {
+        output_init();
+        return output_finish(run(argc, argv));
+}

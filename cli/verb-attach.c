@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* manholectl attach: a console in a target. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/buffer.h"
+#include "cli/console.h"
+#include "cli/deadline.h"
+#include "cli/exit-status.h"
+#include "cli/options.h"
+#include "cli/session.h"
+#include "cli/target.h"
+#include "lib/cleanup.h"
+
+#define ANSWER_USEC (30 * USEC_PER_SEC)
+
+/* Who the other side is, and whether somebody will read it: before anything is typed. On stderr,
+ * so that a console without a terminal has nothing but the console on stdout. */
+static void introduce(const Session *s) {
+        _cleanup_free_ char *comm = NULL, *user = NULL, *unit = NULL, *python = NULL, *id = NULL,
+                            *recording = NULL;
+
+        if (!s->target) {
+                (void)fprintf(stderr, "Process %d, without manholed: this session is not recorded.\n",
+                              (int)s->pid);
+                return;
+        }
+        comm = target_text(s->target, "comm");
+        user = target_user(s->target);
+        unit = target_text(s->target, "unit");
+        python = target_text(s->target, "python");
+        id = escape_new(s->id);
+        recording = escape_new(s->recording);
+        (void)fprintf(stderr, "%s(%d) of %s, unit %s, Python %s%s\n", comm, (int)s->pid, user, unit, python,
+                      s->channel.framed ? "" : ", the pure-Python manhole");
+        if (strcmp(s->recording, "none") == 0)
+                (void)fprintf(stderr, "Session %s, not recorded.\n", id);
+        else
+                (void)fprintf(stderr, "Session %s, recorded: %s.\n", id, recording);
+}
+
+int verb_attach(const Options *options, int n_words, char **words) {
+        _cleanup_(session_done) Session session = SESSION_INIT;
+        uint64_t deadline = deadline_in(ANSWER_USEC);
+        int r;
+
+        if (options->direct)
+                r = session_open_direct(&session, words[0], deadline);
+        else
+                r = session_open(&session, options->control, words[0], options->reason, deadline);
+        if (r != EXIT_DONE)
+                return r;
+
+        introduce(&session);
+        return console_run(&session.channel, session.pid);
+}

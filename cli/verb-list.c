@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* manholectl list: the processes with a manhole that the caller may see. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/connection.h"
+#include "cli/deadline.h"
+#include "cli/exit-status.h"
+#include "cli/json-print.h"
+#include "cli/message.h"
+#include "cli/output.h"
+#include "cli/pager.h"
+#include "cli/table.h"
+#include "cli/target.h"
+#include "lib/cleanup.h"
+
+#define ANSWER_USEC (30 * USEC_PER_SEC)
+#define LINES_AROUND 3U /* heading, blank line, footer */
+
+static const TableColumn columns[] = {
+        { "PID", TABLE_RIGHT },
+        { "USER", TABLE_LEFT },
+        { "UNIT", TABLE_SHRINK },
+        { "COMMAND", TABLE_SHRINK },
+        { "PYTHON", TABLE_LEFT },
+        { "STATE", TABLE_LEFT },
+        { "SESSIONS", TABLE_RIGHT },
+};
+#define N_COLUMNS (sizeof(columns) / sizeof(columns[0]))
+
+static int compare_pids(const void *a, const void *b) {
+        pid_t left = target_pid(*(json_t *const *)a), right = target_pid(*(json_t *const *)b);
+
+        return (left > right) - (left < right);
+}
+
+/* A new array, in the order of the PIDs. */
+static json_t *sorted(json_t *targets) {
+        size_t n = json_array_size(targets);
+        _cleanup_free_ json_t **items = calloc(n + 1, sizeof(*items));
+        json_t *result = json_array();
+
+        if (!items || !result)
+                message_out_of_memory();
+        for (size_t i = 0; i < n; i++)
+                items[i] = json_array_get(targets, i);
+        qsort(items, n, sizeof(*items), compare_pids);
+        for (size_t i = 0; i < n; i++)
+                if (json_array_append(result, items[i]) < 0)
+                        message_out_of_memory();
+        return result;
+}
+
+static void add_row(Table *table, json_t *target) {
+        _cleanup_free_ char *pid = target_text(target, "pid"), *user = target_user(target),
+                            *unit = target_text(target, "unit"), *command = target_command(target),
+                            *python = target_text(target, "python"), *state = target_text(target, "state"),
+                            *sessions = target_text(target, "sessions");
+        const char *cells[N_COLUMNS] = { pid, user, unit, command, python, state, sessions };
+
+        table_add(table, cells);
+}
+
+static void print_table(const Options *options, json_t *targets) {
+        _cleanup_(table_done) Table table;
+        unsigned width = output_width();
+        Pager pager;
+
+        table_init(&table, columns, N_COLUMNS);
+        for (size_t i = 0; i < json_array_size(targets); i++)
+                add_row(&table, json_array_get(targets, i));
+
+        pager_open(&pager, options->pager, table.n_rows + LINES_AROUND);
+        if (table.n_rows > 0)
+                table_print(&table, stdout, width, options->legend);
+        if (options->legend && table.n_rows > 0)
+                (void)printf("\n%zu target%s listed.\n", table.n_rows, table.n_rows == 1 ? "" : "s");
+        else if (options->legend)
+                (void)printf("No targets.\n");
+        pager_close(&pager);
+}
+
+int verb_list(const Options *options, int n_words, char **words) {
+        _cleanup_(connection_done) Connection connection = CONNECTION_INIT;
+        json_t *reply = NULL, *targets;
+        int r;
+
+        r = connection_open(&connection, options->control);
+        if (r == EXIT_DONE)
+                r = connection_call(&connection, "List", json_object(), deadline_in(ANSWER_USEC), &reply);
+        if (r != EXIT_DONE)
+                return r;
+
+        targets = sorted(json_object_get(reply, "targets"));
+        if (options->json != JSON_OFF)
+                json_print(targets, options->json);
+        else
+                print_table(options, targets);
+        json_decref(targets);
+        json_decref(reply);
+        return EXIT_DONE;
+}
