@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Fixtures that every integration test may use. What one part needs is in its own module."""
+import os
+import pathlib
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def build():
+    """The build folder, from tests/Makemodule.am or, when pytest is run by hand, build/."""
+    return pathlib.Path(os.environ.get("MANHOLED_BUILDDIR", "build")).resolve()
