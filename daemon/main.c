@@ -172,14 +172,12 @@ static int run(void) {
                 log_error("Neither XDG_STATE_HOME nor HOME is set: give --record=");
         if (r < 0 || arg_check)
                 return r;
-        if (config.log_level >= 0)
-                log_set_level(config.log_level);
         r = default_control();
         if (r < 0) {
                 log_error("XDG_RUNTIME_DIR is not set: give --control=");
                 return r;
         }
-        r = manager_new(&config, &m);
+        r = manager_new(&config, load, &m);
         if (r == 0)
                 r = manager_run(m, arg_control);
         manager_free(m);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "daemon/broker.h"
 #include "daemon/errors.h"
@@ -145,6 +145,13 @@ static void manager_on_stop(evutil_socket_t number, short what, void *userdata) 
         m->stopping = true;
 }
 
+static uint64_t monotonic_usec(void) {
+        struct timespec ts = {};
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t)ts.tv_sec * 1000000U + (uint64_t)ts.tv_nsec / 1000U;
+}
+
 static void manager_on_watchdog(evutil_socket_t fd, short what, void *userdata) {
         (void)sd_notify(0, "WATCHDOG=1");
 }
@@ -163,18 +170,11 @@ static int manager_start_watchdog(Manager *m) {
         return 0;
 }
 
-static int manager_init_events(Manager *m) {
-        m->reap = event_new(m->loop, -1, 0, manager_on_reap, m);
-        m->settled = event_new(m->loop, -1, 0, manager_on_settled_later, m);
-        m->sigterm = evsignal_new(m->loop, SIGTERM, manager_on_stop, m);
-        m->sigint = evsignal_new(m->loop, SIGINT, manager_on_stop, m);
-        if (!m->reap || !m->settled || !m->sigterm || !m->sigint || event_add(m->sigterm, NULL) < 0 ||
-            event_add(m->sigint, NULL) < 0)
-                return -ENOMEM;
-        return manager_start_watchdog(m);
-}
-
-static int manager_scan(Manager *m, const Config *config) {
+/* What can change while sessions run: all but where they are recorded. */
+static int manager_apply(Manager *m, const Config *config) {
+        if (config->log_level >= 0)
+                log_set_level(config->log_level);
+        m->connections.max_per_user = config->connections_per_user;
         for (size_t i = 0; i < config->n_scan; i++) {
                 int r = scanner_add_folder(m->scanner, config->scan[i]);
 
@@ -183,7 +183,31 @@ static int manager_scan(Manager *m, const Config *config) {
                         return r;
                 }
         }
+        scanner_keep_folders(m->scanner, (const char *const *)config->scan, config->n_scan);
         return 0;
+}
+
+static void manager_on_reload(evutil_socket_t number, short what, void *userdata) {
+        _cleanup_(config_done) Config config;
+        Manager *m = userdata;
+
+        (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, monotonic_usec());
+        config_init(&config);
+        if (m->reload(&config) == 0 && manager_apply(m, &config) == 0)
+                log_info("Configuration reloaded.");
+        (void)sd_notify(0, "READY=1");
+}
+
+static int manager_start_events(Manager *m) {
+        m->reap = event_new(m->loop, -1, 0, manager_on_reap, m);
+        m->settled = event_new(m->loop, -1, 0, manager_on_settled_later, m);
+        m->sigterm = evsignal_new(m->loop, SIGTERM, manager_on_stop, m);
+        m->sigint = evsignal_new(m->loop, SIGINT, manager_on_stop, m);
+        m->sighup = evsignal_new(m->loop, SIGHUP, manager_on_reload, m);
+        if (!m->reap || !m->settled || !m->sigterm || !m->sigint || !m->sighup || event_add(m->sigterm, NULL) < 0 ||
+            event_add(m->sigint, NULL) < 0 || event_add(m->sighup, NULL) < 0)
+                return -ENOMEM;
+        return manager_start_watchdog(m);
 }
 
 static int manager_start(Manager *m, const Config *config) {
@@ -212,18 +236,19 @@ static int manager_start(Manager *m, const Config *config) {
         m->client_host = (ClientHost){ m->loop, manager_on_call, manager_on_client_ended, m };
         m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, manager_on_session_ended, m };
         m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
-        r = manager_init_events(m);
+        r = manager_start_events(m);
         if (r == 0)
                 r = scanner_new(m->loop, &m->inspector, &m->scanner);
-        return r < 0 ? r : manager_scan(m, config);
+        return r < 0 ? r : manager_apply(m, config);
 }
 
-int manager_new(const Config *config, Manager **ret) {
+int manager_new(const Config *config, int (*reload)(Config *ret), Manager **ret) {
         Manager *m = calloc(1, sizeof(*m));
         int r;
 
         if (!m)
                 return -ENOMEM;
+        m->reload = reload;
         registry_init(&m->registry);
         TAILQ_INIT(&m->clients);
         TAILQ_INIT(&m->ended_clients);
@@ -278,6 +303,7 @@ void manager_free(Manager *m) {
         event_drop(m->settled);
         event_drop(m->sigterm);
         event_drop(m->sigint);
+        event_drop(m->sighup);
         event_drop(m->watchdog);
         if (m->loop)
                 event_base_free(m->loop);

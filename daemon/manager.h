@@ -42,13 +42,16 @@ struct Manager {
         Sessions sessions, ended_sessions;
         struct event *reap;    /* frees what has ended */
         struct event *settled; /* goes on with calls that waited for the registry */
-        struct event *sigterm, *sigint, *watchdog;
+        struct event *sigterm, *sigint, *sighup, *watchdog;
+        /* Reads the configuration again (SIGHUP): 0, or negative errno when it is bad, which has been
+         * logged and leaves everything as it was. */
+        int (*reload)(Config *ret);
         bool stopping;         /* asked to, as opposed to broken */
 };
 
 /* Everything but listening. Configuration is borrowed for the call. 0 or negative errno; what is
  * wrong has been logged. */
-int manager_new(const Config *config, Manager **ret);
+int manager_new(const Config *config, int (*reload)(Config *ret), Manager **ret);
 void manager_free(Manager *m);
 
 /* Listens, says it is ready, and serves until told to stop. */

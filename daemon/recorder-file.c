@@ -34,7 +34,7 @@ typedef struct Cast {
 
 /* One line, in one write: a reader never sees half of it unless the disk is full. */
 static int write_line_consume(int fd, json_t *line) {
-        _cleanup_free_ char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+        _cleanup_free_ char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
         size_t n;
 
         json_decref(line);
@@ -114,28 +114,40 @@ static json_t *cast_text(const char *data, size_t n, bool *ret_exact) {
         return json_stringn(text, k);
 }
 
+/* Bytes that a reader could not tell from the text before: the code with an x, and hexadecimal. */
 static int write_exact(Cast *cast, double seconds, const char *code, const uint8_t *data, size_t n) {
         _cleanup_free_ char *hex = malloc(n * 2 + 1);
+        char exact[32];
 
         if (!hex)
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++)
                 (void)sprintf(hex + 2 * i, "%02x", data[i]);
-        return write_line_consume(cast->fd, json_pack("[f, s, s]", seconds, code, hex));
+        (void)snprintf(exact, sizeof(exact), "x%s", code);
+        return write_line_consume(cast->fd, json_pack("[f, s, s]", seconds, exact, hex));
+}
+
+/* What a terminal showed or a person typed has asciicast's own codes; players pass over others. */
+static const char *cast_code(const Record *record) {
+        static const char *const shown[] = { "output", "stderr", "prompt", "input", "exec" };
+
+        if (!record->frame)
+                return record->event == RECORD_INPUT ? "i" : "o";
+        for (size_t i = 0; i < sizeof(shown) / sizeof(*shown); i++)
+                if (strcmp(record->frame, shown[i]) == 0)
+                        return record->event == RECORD_INPUT ? "i" : "o";
+        return record->frame;
 }
 
 static int write_data(Cast *cast, const Record *record) {
-        bool input = record->event == RECORD_INPUT, exact;
+        const char *code = cast_code(record);
         double seconds = (double)record->usec / 1e6;
-        json_t *text;
-        int r;
+        bool exact;
+        json_t *text = cast_text(record->data, record->n_data, &exact);
+        int r = write_line_consume(cast->fd, json_pack("[f, s, o]", seconds, code, text));
 
-        if (record->event == RECORD_DROPPED)
-                return write_line_consume(cast->fd, json_pack("[f, s, s]", seconds, "m", "output left out"));
-        text = cast_text(record->data, record->n_data, &exact);
-        r = write_line_consume(cast->fd, json_pack("[f, s, o]", seconds, input ? "i" : "o", text));
         if (r == 0 && !exact)
-                r = write_exact(cast, seconds, input ? "xi" : "xo", record->data, record->n_data);
+                r = write_exact(cast, seconds, code, record->data, record->n_data);
         return r;
 }
 

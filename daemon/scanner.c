@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,12 +110,12 @@ fail:
 
 static void folder_scan(Folder *f);
 
-static Folder *folder_below(Folder *f, const char *path) {
-        Folder *known;
+static Folder *find_folder(Scanner *s, const char *path) {
+        Folder *f;
 
-        TAILQ_FOREACH(known, &f->scanner->folders, link)
-                if (strcmp(known->path, path) == 0)
-                        return known;
+        TAILQ_FOREACH(f, &s->folders, link)
+                if (strcmp(f->path, path) == 0)
+                        return f;
         return NULL;
 }
 
@@ -128,7 +129,7 @@ static void folder_enter(Folder *parent, const char *name, FolderKind kind) {
                 path = NULL;
                 return;
         }
-        known = folder_below(parent, path);
+        known = find_folder(parent->scanner, path);
         if (known) {
                 if (fstatat(parent->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == known->inode) {
                         folder_scan(known);
@@ -292,12 +293,37 @@ void scanner_free(Scanner *s) {
 
 int scanner_add_folder(Scanner *s, const char *path) {
         Folder *f;
-        int r = folder_open(s, AT_FDCWD, path, path, FOLDER_TOP, &f);
+        int r;
 
+        if (find_folder(s, path))
+                return 0;
+        r = folder_open(s, AT_FDCWD, path, path, FOLDER_TOP, &f);
         if (r < 0)
                 return r;
         folder_scan(f);
         return 0;
+}
+
+/* True for the folder itself and for those of services below it. */
+static bool path_is_below(const char *path, const char *top) {
+        size_t n = strlen(top);
+
+        return strncmp(path, top, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths) {
+        Folder *f = TAILQ_FIRST(&s->folders);
+
+        while (f) {
+                Folder *next = TAILQ_NEXT(f, link);
+                bool kept = false;
+
+                for (size_t i = 0; i < n_paths && !kept; i++)
+                        kept = path_is_below(f->path, paths[i]);
+                if (!kept)
+                        folder_free(f);
+                f = next;
+        }
 }
 
 void scanner_rescan(Scanner *s) {

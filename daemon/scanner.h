@@ -8,7 +8,7 @@
  */
 
 #include <event2/event.h>
-#include <sys/types.h>
+#include <stddef.h>
 
 #include "daemon/inspector.h"
 
@@ -18,8 +18,11 @@ typedef struct Scanner Scanner;
 int scanner_new(struct event_base *loop, Inspector *inspector, Scanner **ret);
 void scanner_free(Scanner *s);
 
-/* Adds a folder to look into: 0 or negative errno. */
+/* Adds a folder to look into, if it is not known yet: 0 or negative errno. */
 int scanner_add_folder(Scanner *s, const char *path);
+
+/* Forgets the folders that were added and are not among @paths. */
+void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths);
 
 /* Looks into every folder again. What is new is pending in the registry afterwards. */
 void scanner_rescan(Scanner *s);
