@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/console.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -184,7 +185,9 @@ static void read_input(Console *c) {
                 return;
         }
 
-        n = read(STDIN_FILENO, bytes, sizeof(bytes));
+        n = read(terminal_input(), bytes, sizeof(bytes));
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
         if (n > 0) {
                 for (ssize_t i = 0; i < n; i++)
                         c->n_answers += bytes[i] == '\n';
@@ -220,7 +223,7 @@ static void on_events(Console *c, const TerminalEvents *events) {
 static int step(Console *c) {
         struct pollfd fds[] = {
                 { .fd = c->channel->fd },
-                { .fd = wants_input(c) ? STDIN_FILENO : -1, .events = POLLIN },
+                { .fd = wants_input(c) ? terminal_input() : -1, .events = POLLIN },
         };
         TerminalEvents events = {};
         int r;

@@ -2,16 +2,21 @@
 #include "cli/editor.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <readline/readline.h>
 
 #include "cli/buffer.h"
 #include "cli/filter.h"
 #include "cli/history.h"
+#include "cli/terminal.h"
 #include "lib/cleanup.h"
 
 /* An unfinished line of output that is longer gets a line of its own. */
@@ -23,6 +28,8 @@ static Filter output_filter;
 static Buffer tail;        /* output since the last line end, already safe */
 static Buffer prompt_text; /* safe as well */
 static bool active;
+static Buffer keys; /* read, but not yet looked at by readline */
+static bool keys_ended;
 
 static void write_out(const char *data, size_t n) {
         (void)fwrite(data, 1, n, stdout);
@@ -71,6 +78,31 @@ static void draw(void) {
         rl_redisplay();
 }
 
+/* readline asks when it is called back, and seldom for more than one key. */
+static int get_key(FILE *stream) {
+        struct pollfd p = { .fd = terminal_input(), .events = POLLIN };
+        uint8_t key;
+
+        while (keys.n == 0 && !keys_ended) {
+                ssize_t n;
+
+                (void)poll(&p, 1, -1);
+                n = read(p.fd, &key, 1);
+                if (n > 0)
+                        buffer_append(&keys, &key, 1);
+                keys_ended = n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+        }
+        if (keys.n == 0)
+                return EOF;
+        key = (uint8_t)keys.data[0];
+        buffer_drop(&keys, 1);
+        return key;
+}
+
+static int have_key(void) {
+        return keys.n > 0;
+}
+
 static void on_line(char *line) {
         rl_callback_handler_remove();
         active = false;
@@ -93,6 +125,8 @@ void editor_open(EditorHandler handler, void *userdata) {
         rl_catch_signals = 0; /* terminal.c's */
         rl_catch_sigwinch = 0;
         rl_inhibit_completion = 1; /* a tab indents */
+        rl_getc_function = get_key;
+        rl_input_available_hook = have_key;
         (void)rl_initialize();
         /* Pasted lines are lines: each is sent, and answered, by itself. */
         (void)rl_variable_bind("enable-bracketed-paste", "off");
@@ -115,6 +149,7 @@ void editor_close(void) {
         history_close();
         buffer_done(&tail);
         buffer_done(&prompt_text);
+        buffer_done(&keys);
 }
 
 /* Output while nothing is edited goes straight out; what is left of the last line is remembered. */
@@ -215,9 +250,22 @@ bool editor_active(void) {
         return active;
 }
 
+/* One key at a time: what is typed behind the end of the line is left to the terminal. */
 void editor_read(void) {
+        char key;
+        ssize_t n;
+
         assert(active);
-        rl_callback_read_char();
+        n = read(terminal_input(), &key, 1);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n > 0)
+                buffer_append(&keys, &key, 1);
+        else
+                keys_ended = true;
+        do
+                rl_callback_read_char();
+        while (active && keys.n > 0);
 }
 
 void editor_clear(void) {

@@ -22,7 +22,6 @@ void message_error(const char *format, ...) {
         if (n < 0)
                 return;
 
-        /* A cut text keeps its cut inside @line's: escape_text marks it. */
         (void)escape_text(line, sizeof(line), text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
         (void)fflush(stdout);
         (void)fprintf(stderr, "%s: %s\n", program_invocation_short_name, line);

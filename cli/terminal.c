@@ -2,6 +2,7 @@
 #include "cli/terminal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -15,6 +16,7 @@ static const int fatal[] = { SIGHUP, SIGQUIT, SIGTERM };
 static volatile sig_atomic_t pending_interrupt, pending_resize, pending_stop;
 static struct termios found;
 static bool have_found;
+static int input = STDIN_FILENO;
 static sigset_t waiting_mask; /* in force while polling */
 
 /* Signal safe. */
@@ -61,6 +63,12 @@ void terminal_init(void) {
 
         have_found = tcgetattr(STDIN_FILENO, &found) == 0;
         (void)atexit(restore);
+        if (have_found) {
+                /* Somebody else's terminal (after su) cannot be opened, but still read. */
+                input = open("/proc/self/fd/0", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+                if (input < 0)
+                        input = STDIN_FILENO;
+        }
 
         (void)sigemptyset(&set);
         for (size_t i = 0; i < sizeof(noted) / sizeof(noted[0]); i++) {
@@ -78,6 +86,10 @@ void terminal_init(void) {
                 if (sigaction(fatal[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
                         (void)sigaction(fatal[i], &die, NULL);
         }
+}
+
+int terminal_input(void) {
+        return input;
 }
 
 int terminal_poll(struct pollfd *fds, nfds_t n, uint64_t deadline, TerminalEvents *ret) {

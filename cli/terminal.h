@@ -16,6 +16,11 @@
 /* To be called once, before the modes of standard input are changed. */
 void terminal_init(void);
 
+/* Where to poll for and read standard input; the module's. If that is a terminal, it is opened a
+ * second time to be non-blocking without making it so for others: Ctrl-C takes back input that
+ * poll() has seen already, and a read that waits would not notice the signal. */
+int terminal_input(void);
+
 typedef struct TerminalEvents {
         bool interrupt; /* Ctrl-C */
         bool resized;
