@@ -31,7 +31,8 @@ static void introduce(const Session *s) {
         python = target_text(s->target, "python");
         id = escape_new(s->id);
         recording = escape_new(s->recording);
-        (void)fprintf(stderr, "%s(%d) of %s, unit %s, Python %s%s\n", comm, (int)s->pid, user, unit, python,
+        (void)fprintf(stderr, "%s(%d) of %s%s%s, Python %s%s\n", comm, (int)s->pid, user,
+                      strcmp(unit, "-") == 0 ? "" : ", unit ", strcmp(unit, "-") == 0 ? "" : unit, python,
                       s->channel.framed ? "" : ", the pure-Python manhole");
         if (strcmp(s->recording, "none") == 0)
                 (void)fprintf(stderr, "Session %s, not recorded.\n", id);
