@@ -75,6 +75,7 @@ static Target *find_target(Manager *m, Client *c, json_t *parameters) {
         }
         switch (registry_resolve(&m->registry, subject_of(c), name, &t)) {
         case 0:
+                target_refresh_ids(t);
                 return t;
         case REGISTRY_E_AMBIGUOUS:
                 refuse_ambiguous(m, c, name);
@@ -251,6 +252,13 @@ void broker_resume(Manager *m, Client *client) {
         find_method(client->call.method)->call(m, client, client->call.parameters);
 }
 
+static bool names_known_target(Manager *m, const Client *c) {
+        const char *name = json_string_value(json_object_get(c->call.parameters, "target"));
+        Target *t;
+
+        return name && registry_resolve(&m->registry, subject_of(c), name, &t) != REGISTRY_E_UNKNOWN;
+}
+
 void broker_call(Manager *m, Client *client, const VarlinkCall *call) {
         const Method *method = find_method(call->method);
         const char *wrong;
@@ -266,8 +274,9 @@ void broker_call(Manager *m, Client *client, const VarlinkCall *call) {
                 client_error(client, ERROR_INVALID_PARAMETER, "parameter", wrong);
                 return;
         }
-        /* inotify may be a moment behind: the answer is as true as a look at every folder. */
-        scanner_rescan(m->scanner);
+        /* inotify may be a moment behind: a list, and a "no", are as true as a look at every folder. */
+        if (!names_known_target(m, client))
+                scanner_rescan(m->scanner);
         if (m->registry.n_pending > 0)
                 client->waiting = true;
         else

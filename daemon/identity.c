@@ -21,6 +21,8 @@ int identity_check(int fd, const Target *t) {
         r = proc_read_status(t->pid, &ids);
         if (r < 0)
                 return IDENTITY_E_GONE;
+        if (ids.ruid != t->ids.ruid || ids.euid != t->ids.euid || ids.suid != t->ids.suid)
+                return IDENTITY_E_CHANGED;
         /* One that listened as root and then became somebody else still shows root. */
         if (cred.uid != 0 && cred.uid != ids.ruid && cred.uid != ids.euid && cred.uid != ids.suid)
                 return IDENTITY_E_OTHER_USER;
@@ -36,6 +38,8 @@ const char *identity_reason(int verdict) {
                 return "another process listens on the target's socket";
         case IDENTITY_E_OTHER_USER:
                 return "another user listens on the target's socket";
+        case IDENTITY_E_CHANGED:
+                return "the process has just become another user";
         case IDENTITY_E_GONE:
                 return "the process has ended";
         default:

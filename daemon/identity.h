@@ -12,6 +12,7 @@ enum {
         _IDENTITY_E_SUCCESS,
         IDENTITY_E_OTHER_PROCESS, /* another process than the one named listens */
         IDENTITY_E_OTHER_USER,    /* the listener's uid is not the process's */
+        IDENTITY_E_CHANGED,       /* the process has changed its uids since the policy was asked */
         IDENTITY_E_GONE,          /* the process has ended */
 };
 

@@ -10,6 +10,7 @@
  */
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,8 @@
 #define LOST_AFTER_USEC (5U * 1000U * 1000U)
 /* How long a start record may take to appear. */
 #define START_WITHIN_USEC (3U * 1000U * 1000U)
+/* How long to wait for room at the very end. */
+#define LAST_FLUSH_MSEC 3000
 static const struct timeval RETRY = { .tv_usec = 50 * 1000 };
 
 typedef struct Kept {
@@ -288,11 +291,21 @@ static int journal_begin(Recorder *recorder, RecorderSession *session, const Rec
 static void journal_end(Recorder *recorder, RecorderSession *session) {
 }
 
+/* At the end, when nothing else is served, the last records may take their time. */
+static int journal_flush_last(JournalRecorder *j) {
+        int r;
+
+        while ((r = journal_flush(j)) == -EAGAIN && j->fd >= 0)
+                if (poll(&(struct pollfd){ .fd = j->fd, .events = POLLOUT }, 1, LAST_FLUSH_MSEC) <= 0)
+                        break;
+        return r;
+}
+
 static void journal_free(Recorder *recorder) {
         JournalRecorder *j = (JournalRecorder *)recorder;
         Kept *kept;
 
-        if (journal_flush(j) < 0)
+        if (journal_flush_last(j) < 0)
                 log_error("%zu bytes of records are lost: the journal takes none", j->n_kept);
         while ((kept = STAILQ_FIRST(&j->kept))) {
                 STAILQ_REMOVE_HEAD(&j->kept, link);

@@ -8,6 +8,9 @@
 
 #include "lib/parse.h"
 
+/* Far more than one user's processes, far less than what would hurt. */
+#define TARGETS_PER_OWNER 32768U
+
 static int target_compare(const void *a, const void *b) {
         const Target *x = a, *y = b;
 
@@ -19,6 +22,7 @@ static int target_compare(const void *a, const void *b) {
 void registry_init(Registry *r) {
         *r = (Registry){};
         TAILQ_INIT(&r->targets);
+        quota_init(&r->owners, TARGETS_PER_OWNER);
 }
 
 void registry_done(Registry *r) {
@@ -28,13 +32,20 @@ void registry_done(Registry *r) {
                 registry_remove(r, t);
                 target_free(t);
         }
+        quota_done(&r->owners);
 }
 
 int registry_add(Registry *r, Target *t) {
-        Target **node = tsearch(t, &r->by_file, target_compare);
+        Target **node;
+        int k = quota_charge(&r->owners, t->file.st_uid);
 
-        if (!node)
+        if (k != 0)
+                return k < 0 ? k : REGISTRY_E_FULL;
+        node = tsearch(t, &r->by_file, target_compare);
+        if (!node) {
+                quota_release(&r->owners, t->file.st_uid);
                 return -ENOMEM;
+        }
         assert(*node == t);
         TAILQ_INSERT_TAIL(&r->targets, t, link);
         r->n_targets++;
@@ -44,6 +55,7 @@ int registry_add(Registry *r, Target *t) {
 void registry_remove(Registry *r, Target *t) {
         (void)tdelete(t, &r->by_file, target_compare);
         TAILQ_REMOVE(&r->targets, t, link);
+        quota_release(&r->owners, t->file.st_uid);
         r->n_targets--;
         if (t->pending) {
                 t->pending = false;

@@ -7,12 +7,14 @@
 #include <sys/queue.h>
 
 #include "daemon/policy.h"
+#include "daemon/quota.h"
 #include "daemon/target.h"
 
 enum {
         _REGISTRY_E_SUCCESS,
         REGISTRY_E_UNKNOWN,   /* no target answers to the name */
         REGISTRY_E_AMBIGUOUS, /* several do */
+        REGISTRY_E_FULL,      /* the owner of the file has too many */
 };
 
 typedef TAILQ_HEAD(Targets, Target) Targets;
@@ -20,13 +22,14 @@ typedef TAILQ_HEAD(Targets, Target) Targets;
 typedef struct Registry {
         Targets targets; /* in the order they were found */
         void *by_file;   /* tsearch(3) tree by folder and name */
+        Quota owners;    /* targets of each file's owner: /tmp is everybody's to fill */
         unsigned n_targets, n_pending;
 } Registry;
 
 void registry_init(Registry *r);
 void registry_done(Registry *r);
 
-/* Takes ownership on success. 0 or -ENOMEM. */
+/* Takes ownership on success. 0, -ENOMEM or REGISTRY_E_FULL. */
 int registry_add(Registry *r, Target *t);
 /* Takes the target out; the caller owns it again. */
 void registry_remove(Registry *r, Target *t);

@@ -161,8 +161,8 @@ static void folder_examine_socket(Folder *f, const char *name, pid_t pid) {
         if (!is_socket || (s->uid != 0 && st.st_uid != s->uid))
                 return;
         t = target_new(f, f->path, name, &st, pid);
-        if (!t || registry_add(i->registry, t) < 0) {
-                log_error("%s/%s: out of memory", f->path, name);
+        if (!t || registry_add(i->registry, t) != 0) {
+                log_debug("%s/%s: one more than can be followed", f->path, name);
                 target_free(t);
                 return;
         }

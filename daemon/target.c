@@ -73,6 +73,15 @@ void target_read_process(Target *t) {
         t->has_process = true;
 }
 
+void target_refresh_ids(Target *t) {
+        ProcStatus ids;
+
+        /* The pidfd of a living process keeps its pid from being used again; of one that has just
+         * ended the old ids stay, and nothing can come of them. */
+        if (t->has_process && proc_read_status(t->pid, &ids) == 0)
+                t->ids = ids;
+}
+
 Target *target_new(Folder *folder, const char *folder_path, const char *name, const struct stat *st,
                    pid_t pid) {
         Target *t = calloc(1, sizeof(*t));

@@ -66,5 +66,8 @@ bool target_is_file(const Target *t, const struct stat *st);
 /* Reads what /proc says of the process; has_process tells whether there is one. */
 void target_read_process(Target *t);
 
+/* Reads the process's uids again: it may have changed them since it was found. */
+void target_refresh_ids(Target *t);
+
 Target *target_new(Folder *folder, const char *folder_path, const char *name, const struct stat *st, pid_t pid);
 void target_free(Target *t);
