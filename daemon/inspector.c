@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "daemon/folder.h"
 #include "daemon/log.h"
 #include "lib/cleanup.h"
 
@@ -37,7 +38,7 @@ void inspector_forget(Inspector *i, Target *t) {
 }
 
 int inspector_open(const Target *t) {
-        _cleanup_fd_ int fd = openat(folder_fd(t->folder), t->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        _cleanup_fd_ int fd = openat(t->folder->fd, t->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         struct stat st;
 
         if (fd < 0)
@@ -166,7 +167,7 @@ static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userd
 
 static void inspector_on_timer(evutil_socket_t unused, short what, void *userdata) {
         Target *t = userdata;
-        Inspector *i = folder_inspector(t->folder);
+        Inspector *i = t->inspector;
         _cleanup_fd_ int fd = -1;
 
         if (t->call.priv)
@@ -180,14 +181,14 @@ static void inspector_on_timer(evutil_socket_t unused, short what, void *userdat
                 inspector_forget(i, t);
                 return;
         }
-        (void)priv_unlink_stale(i->priv, &t->call, folder_fd(t->folder), fd, t->name, inspector_on_unlinked, i);
+        (void)priv_unlink_stale(i->priv, &t->call, t->folder->fd, fd, t->name, inspector_on_unlinked, i);
 }
 
 static void inspector_on_process_end(evutil_socket_t fd, short what, void *userdata) {
         Target *t = userdata;
 
         t->has_process = false;
-        inspector_probe(folder_inspector(t->folder), t);
+        inspector_probe(t->inspector, t);
 }
 
 /* From here on the process is held by its pidfd: a pid used again does not fool us. */
@@ -206,6 +207,7 @@ static void inspector_follow_process(Inspector *i, Target *t) {
 }
 
 void inspector_begin(Inspector *i, Target *t, int socket_fd) {
+        t->inspector = i;
         t->pending = true;
         i->registry->n_pending++;
 

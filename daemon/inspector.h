@@ -23,20 +23,14 @@ typedef struct InspectorEvents {
         void (*settled)(void *userdata);
 } InspectorEvents;
 
-typedef struct Inspector Inspector;
-
-struct Inspector {
+typedef struct Inspector {
         struct event_base *loop; /* borrowed, as all here */
         Priv *priv;
         Names *names;
         Registry *registry;
         const InspectorEvents *events;
         void *userdata;
-};
-
-/* Folders are the scanner's; the inspector needs their descriptor (borrowed) and the way back. */
-int folder_fd(const Folder *folder);
-Inspector *folder_inspector(const Folder *folder);
+} Inspector;
 
 /* Begins the look at a target that the registry has just taken. @socket_fd (O_PATH) is borrowed. */
 void inspector_begin(Inspector *i, Target *t, int socket_fd);

@@ -13,6 +13,7 @@
 #include "daemon/broker.h"
 #include "daemon/errors.h"
 #include "daemon/log.h"
+#include "daemon/recorder-open.h"
 #include "lib/cleanup.h"
 
 static void manager_on_reap(evutil_socket_t fd, short what, void *userdata) {
@@ -227,7 +228,7 @@ static int manager_start(Manager *m, const Config *config) {
         r = names_new(m->loop, &m->names);
         if (r < 0)
                 return r;
-        r = recorder_new(m->loop, config->record, &m->recorder);
+        r = recorder_open(m->loop, config->record, &m->recorder);
         if (r < 0) {
                 log_error("Sessions cannot be recorded to %s: %s", config->record, strerror(-r));
                 return r;

@@ -242,19 +242,18 @@ static int make_folder(const char *path) {
         }
 }
 
-int recorder_file_new(struct event_base *loop, const char *folder, Recorder **ret) {
+int recorder_file_new(const char *folder, Recorder **ret) {
         static const RecorderVTable vtable = { "file", file_begin, file_write, file_end, file_free };
         FileRecorder *f = calloc(1, sizeof(*f));
         int r;
 
         if (!f)
                 return -ENOMEM;
-        f->base.vtable = &vtable;
         f->folder_fd = f->events_fd = -1;
         r = asprintf(&f->description, "file:%s", folder) < 0 ? -ENOMEM : make_folder(folder);
         if (r < 0)
                 goto fail;
-        f->base.description = f->description;
+        recorder_init(&f->base, &vtable, f->description);
         f->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (f->folder_fd >= 0)
                 f->events_fd = openat(f->folder_fd, "events.jsonl",

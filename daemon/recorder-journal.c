@@ -327,8 +327,7 @@ int recorder_journal_new(struct event_base *loop, Recorder **ret) {
 
         if (!j)
                 return -ENOMEM;
-        j->base.vtable = &vtable;
-        j->base.description = vtable.name;
+        recorder_init(&j->base, &vtable, vtable.name);
         j->loop = loop;
         j->fd = -1;
         STAILQ_INIT(&j->kept);

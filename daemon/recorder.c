@@ -16,55 +16,9 @@ uint64_t recorder_clock(void) {
         return (uint64_t)ts.tv_sec * 1000000U + (uint64_t)ts.tv_nsec / 1000U;
 }
 
-/* --------------------------------------------------------------- nowhere */
-
-static int none_begin(Recorder *recorder, RecorderSession *session, const Record *record) {
-        return 0;
-}
-
-static int none_write(Recorder *recorder, RecorderSession *session, const Record *record, bool keep) {
-        return 0;
-}
-
-static void none_end(Recorder *recorder, RecorderSession *session) {
-}
-
-static void none_free(Recorder *recorder) {
-        free(recorder);
-}
-
-static int none_new(struct event_base *loop, Recorder **ret) {
-        static const RecorderVTable vtable = { "none", none_begin, none_write, none_end, none_free };
-        Recorder *r = calloc(1, sizeof(*r));
-
-        if (!r)
-                return -ENOMEM;
-        r->vtable = &vtable;
-        r->description = vtable.name;
-        *ret = r;
-        return 0;
-}
-
-/* ------------------------------------------------------------------ face */
-
-int recorder_new(struct event_base *loop, const char *where, Recorder **ret) {
-        Recorder *recorder;
-        int r;
-
-        if (strcmp(where, "journal") == 0)
-                r = recorder_journal_new(loop, &recorder);
-        else if (strncmp(where, "file:", 5) == 0 && where[5] == '/')
-                r = recorder_file_new(loop, where + 5, &recorder);
-        else if (strcmp(where, "none") == 0)
-                r = none_new(loop, &recorder);
-        else
-                r = -EINVAL;
-        if (r < 0)
-                return r;
-        recorder->loop = loop;
-        TAILQ_INIT(&recorder->sessions);
-        *ret = recorder;
-        return 0;
+void recorder_init(Recorder *r, const RecorderVTable *vtable, const char *description) {
+        *r = (Recorder){ .vtable = vtable, .description = description };
+        TAILQ_INIT(&r->sessions);
 }
 
 void recorder_free(Recorder *r) {

@@ -59,13 +59,10 @@ struct RecorderVTable {
 
 struct Recorder {
         const RecorderVTable *vtable;
-        struct event_base *loop; /* borrowed */
         TAILQ_HEAD(, RecorderSession) sessions;
         const char *description; /* "journal", "file:…", "none": for people */
 };
 
-/* @where is "journal", "file:DIR" or "none". 0 or negative errno (-EINVAL: none of these). */
-int recorder_new(struct event_base *loop, const char *where, Recorder **ret);
 void recorder_free(Recorder *r);
 
 /* Begins a recorded session; @parties is copied, its strings are borrowed until the end;
@@ -84,11 +81,13 @@ void recorder_end(RecorderSession *session, Record record);
 /* A record that belongs to no session. */
 void recorder_post(Recorder *r, const Record *record);
 
-/* For destinations. */
+/* For destinations. @description is borrowed. */
+void recorder_init(Recorder *r, const RecorderVTable *vtable, const char *description);
 void recorder_session_ready(RecorderSession *session, int error);
 void recorder_room(Recorder *r);
 
 int recorder_journal_new(struct event_base *loop, Recorder **ret);
-int recorder_file_new(struct event_base *loop, const char *folder, Recorder **ret);
+int recorder_file_new(const char *folder, Recorder **ret);
+int recorder_none_new(Recorder **ret);
 
 uint64_t recorder_clock(void); /* CLOCK_BOOTTIME in µs */

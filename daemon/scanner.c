@@ -12,28 +12,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/folder.h"
 #include "daemon/log.h"
 #include "daemon/manhole-name.h"
 #include "lib/cleanup.h"
 
 #define PRIVATE_PREFIX "systemd-private-" /* systemd.exec(5), PrivateTmp= */
 #define WATCHED (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR | IN_EXCL_UNLINK)
-
-typedef enum FolderKind {
-        FOLDER_TOP,     /* sockets, and folders of services */
-        FOLDER_SERVICE, /* systemd-private-*: its only content is "tmp" */
-        FOLDER_TMP,     /* a service's /tmp */
-} FolderKind;
-
-struct Folder {
-        TAILQ_ENTRY(Folder) link;
-        Scanner *scanner; /* borrowed */
-        FolderKind kind;
-        char *path;  /* owned; for people */
-        int fd;      /* owned */
-        int watch;   /* inotify watch descriptor */
-        ino_t inode; /* to tell a folder from its successor */
-};
 
 struct Scanner {
         struct event_base *loop; /* borrowed */
@@ -44,16 +29,7 @@ struct Scanner {
         TAILQ_HEAD(, Folder) folders;
 };
 
-int folder_fd(const Folder *folder) {
-        return folder->fd;
-}
-
-Inspector *folder_inspector(const Folder *folder) {
-        return folder->scanner->inspector;
-}
-
-static void folder_free(Folder *f) {
-        Scanner *s = f->scanner;
+static void folder_free(Scanner *s, Folder *f) {
         Registry *registry = s->inspector->registry;
         Target *t = TAILQ_FIRST(&registry->targets);
 
@@ -81,7 +57,6 @@ static int folder_open(Scanner *s, int dirfd, const char *name, const char *path
 
         if (!f)
                 return -ENOMEM;
-        f->scanner = s;
         f->kind = kind;
         f->watch = -1;
         TAILQ_INSERT_TAIL(&s->folders, f, link);
@@ -104,11 +79,11 @@ static int folder_open(Scanner *s, int dirfd, const char *name, const char *path
         *ret = f;
         return 0;
 fail:
-        folder_free(f);
+        folder_free(s, f);
         return r;
 }
 
-static void folder_scan(Folder *f);
+static void folder_scan(Scanner *s, Folder *f);
 
 static Folder *find_folder(Scanner *s, const char *path) {
         Folder *f;
@@ -119,7 +94,7 @@ static Folder *find_folder(Scanner *s, const char *path) {
         return NULL;
 }
 
-static void folder_enter(Folder *parent, const char *name, FolderKind kind) {
+static void folder_enter(Scanner *s, Folder *parent, const char *name, FolderKind kind) {
         _cleanup_free_ char *path = NULL;
         Folder *f, *known;
         struct stat st;
@@ -129,25 +104,24 @@ static void folder_enter(Folder *parent, const char *name, FolderKind kind) {
                 path = NULL;
                 return;
         }
-        known = find_folder(parent->scanner, path);
+        known = find_folder(s, path);
         if (known) {
                 if (fstatat(parent->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == known->inode) {
-                        folder_scan(known);
+                        folder_scan(s, known);
                         return;
                 }
-                folder_free(known);
+                folder_free(s, known);
         }
-        r = folder_open(parent->scanner, parent->fd, name, path, kind, &f);
+        r = folder_open(s, parent->fd, name, path, kind, &f);
         if (r < 0) {
                 if (r != -ENOENT && r != -EACCES)
                         log_warning("%s: cannot be watched: %s", path, strerror(-r));
                 return;
         }
-        folder_scan(f);
+        folder_scan(s, f);
 }
 
-static void folder_examine_socket(Folder *f, const char *name, pid_t pid) {
-        Scanner *s = f->scanner;
+static void folder_examine_socket(Scanner *s, Folder *f, const char *name, pid_t pid) {
         Inspector *i = s->inspector;
         Target *t = registry_find(i->registry, f, name);
         _cleanup_fd_ int fd = openat(f->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -169,34 +143,34 @@ static void folder_examine_socket(Folder *f, const char *name, pid_t pid) {
         inspector_begin(i, t, fd);
 }
 
-static void folder_examine(Folder *f, const char *name) {
+static void folder_examine(Scanner *s, Folder *f, const char *name) {
         pid_t pid;
 
         if (f->kind == FOLDER_SERVICE) {
                 if (strcmp(name, "tmp") == 0)
-                        folder_enter(f, name, FOLDER_TMP);
+                        folder_enter(s, f, name, FOLDER_TMP);
         } else if (manhole_name_parse(name, &pid) == 0)
-                folder_examine_socket(f, name, pid);
-        else if (f->kind == FOLDER_TOP && f->scanner->uid == 0 &&
+                folder_examine_socket(s, f, name, pid);
+        else if (f->kind == FOLDER_TOP && s->uid == 0 &&
                  strncmp(name, PRIVATE_PREFIX, strlen(PRIVATE_PREFIX)) == 0)
-                folder_enter(f, name, FOLDER_SERVICE);
+                folder_enter(s, f, name, FOLDER_SERVICE);
 }
 
 /* Targets whose file went away while nobody told. */
-static void folder_drop_missing(Folder *f) {
-        Registry *registry = f->scanner->inspector->registry;
+static void folder_drop_missing(Scanner *s, Folder *f) {
+        Registry *registry = s->inspector->registry;
         Target *t = TAILQ_FIRST(&registry->targets);
 
         while (t) {
                 Target *next = TAILQ_NEXT(t, link);
 
                 if (t->folder == f)
-                        folder_examine_socket(f, t->name, t->pid);
+                        folder_examine_socket(s, f, t->name, t->pid);
                 t = next;
         }
 }
 
-static void folder_scan(Folder *f) {
+static void folder_scan(Scanner *s, Folder *f) {
         int fd = openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
         struct dirent *entry;
@@ -205,9 +179,9 @@ static void folder_scan(Folder *f) {
                 (void)fd_close(fd);
                 return;
         }
-        folder_drop_missing(f);
+        folder_drop_missing(s, f);
         while ((entry = readdir(dir)))
-                folder_examine(f, entry->d_name);
+                folder_examine(s, f, entry->d_name);
         (void)closedir(dir);
 }
 
@@ -234,11 +208,11 @@ static void scanner_dispatch(Scanner *s, const struct inotify_event *event) {
         if (event->mask & IN_IGNORED) {
                 f->watch = -1;
                 if (f->kind != FOLDER_TOP)
-                        folder_free(f);
+                        folder_free(s, f);
                 else
                         log_warning("%s is gone", f->path);
         } else if (event->len > 0)
-                folder_examine(f, event->name);
+                folder_examine(s, f, event->name);
 }
 
 static void scanner_on_readable(evutil_socket_t fd, short what, void *userdata) {
@@ -284,7 +258,7 @@ void scanner_free(Scanner *s) {
         if (!s)
                 return;
         while ((f = TAILQ_FIRST(&s->folders)))
-                folder_free(f);
+                folder_free(s, f);
         if (s->readable)
                 event_free(s->readable);
         (void)fd_close(s->inotify_fd);
@@ -300,7 +274,7 @@ int scanner_add_folder(Scanner *s, const char *path) {
         r = folder_open(s, AT_FDCWD, path, path, FOLDER_TOP, &f);
         if (r < 0)
                 return r;
-        folder_scan(f);
+        folder_scan(s, f);
         return 0;
 }
 
@@ -321,7 +295,7 @@ void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths) 
                 for (size_t i = 0; i < n_paths && !kept; i++)
                         kept = path_is_below(f->path, paths[i]);
                 if (!kept)
-                        folder_free(f);
+                        folder_free(s, f);
                 f = next;
         }
 }
@@ -332,5 +306,5 @@ void scanner_rescan(Scanner *s) {
         /* Folders of services are reached through the top ones. */
         TAILQ_FOREACH(f, &s->folders, link)
                 if (f->kind == FOLDER_TOP)
-                        folder_scan(f);
+                        folder_scan(s, f);
 }

@@ -13,11 +13,11 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include "daemon/folder.h"
 #include "daemon/policy.h"
 #include "daemon/priv.h"
 #include "daemon/procfs.h"
 
-typedef struct Folder Folder;
 typedef struct Target Target;
 
 typedef enum TargetState {
@@ -48,6 +48,7 @@ struct Target {
         bool python_known;
 
         TargetState state;
+        struct Inspector *inspector; /* borrowed: who follows it */
         bool pending; /* the look that began is not over */
         unsigned n_sessions;
         PrivCall call; /* probe, then maps, then unlink */

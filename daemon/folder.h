@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/* A folder that is watched for sockets: plain data. The scanner owns folders; targets lie in them. */
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+typedef enum FolderKind {
+        FOLDER_TOP,     /* sockets, and folders of services */
+        FOLDER_SERVICE, /* systemd-private-*: its only content is "tmp" */
+        FOLDER_TMP,     /* a service's /tmp */
+} FolderKind;
+
+typedef struct Folder Folder;
+
+struct Folder {
+        TAILQ_ENTRY(Folder) link;
+        FolderKind kind;
+        char *path;  /* owned; for people */
+        int fd;      /* owned */
+        int watch;   /* inotify watch descriptor; -1 when there is none (any more) */
+        ino_t inode; /* to tell a folder from its successor */
+};
