@@ -18,7 +18,7 @@
 
 #define INTERFACE "org.manholed.Broker."
 #define SYSTEM_CONTROL "/run/manholed/control"
-#define REPLY_MAX (64U * 1024U * 1024U)
+#define REPLY_MAX (16U * 1024U * 1024U)
 
 char *connection_default_control(void) {
         const char *runtime = getenv("XDG_RUNTIME_DIR");
