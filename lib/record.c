@@ -24,7 +24,7 @@ static const EventInfo events[_RECORD_EVENT_MAX] = {
                 SD_ID128_MAKE(a8,75,32,b9,88,e4,45,21,a4,ff,28,cd,73,6c,d1,99) },
         /* Output is bulky and may hold secrets: its text stands in MANHOLE_DATA alone. */
         [RECORD_OUTPUT] = { "output", LOG_DEBUG,
-                SD_ID128_MAKE(bc,d1,fd,08,f0,95,46,1e,bc,f7,97,fb,e8,87,19,78) },
+                SD_ID128_MAKE(bc,d1,fd,08,f0,95,46,1e,bc,f7,97,fe,88,71,97,84) },
         [RECORD_DROPPED] = { "dropped", LOG_NOTICE,
                 SD_ID128_MAKE(45,9d,ee,bb,21,cd,45,c6,b9,9f,0c,b9,a3,17,ce,04) },
         [RECORD_END] = { "end", LOG_NOTICE,
