@@ -10,6 +10,7 @@
 #include "daemon/folder.h"
 #include "daemon/log.h"
 #include "lib/cleanup.h"
+#include "lib/container.h"
 
 /* Inside bind() a socket looks dead for a moment (unix(7) says nothing of it; it was measured), so
  * a young one is asked again, and none is called dead before this age. */
@@ -61,10 +62,6 @@ static void inspector_on_maps(PrivCall *call, int error, int fd, void *userdata)
 
 static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userdata);
 
-static Target *target_of(PrivCall *call) {
-        return (Target *)((char *)call - offsetof(Target, call));
-}
-
 static void inspector_wait(Inspector *i, Target *t, const struct timeval *delay) {
         if (event_add(t->stale_timer, delay) < 0)
                 log_warning("%s: cannot arm a timer", t->path);
@@ -100,7 +97,7 @@ static void inspector_found_live(Inspector *i, Target *t) {
 
 static void inspector_on_probed(PrivCall *call, int error, int fd, void *userdata) {
         Inspector *i = userdata;
-        Target *t = target_of(call);
+        Target *t = container_of(call, Target, call);
 
         switch (error) {
         case 0:
@@ -121,7 +118,7 @@ static void inspector_on_probed(PrivCall *call, int error, int fd, void *userdat
 
 static void inspector_on_maps(PrivCall *call, int error, int fd, void *userdata) {
         Inspector *i = userdata;
-        Target *t = target_of(call);
+        Target *t = container_of(call, Target, call);
 
         if (error == 0 && proc_read_python(fd, &t->python) == 0)
                 t->python_known = true;
@@ -144,7 +141,7 @@ static void inspector_probe(Inspector *i, Target *t) {
 
 static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userdata) {
         Inspector *i = userdata;
-        Target *t = target_of(call);
+        Target *t = container_of(call, Target, call);
 
         switch (error) {
         case 0:

@@ -16,6 +16,7 @@
 #include "daemon/inspector.h"
 #include "daemon/log.h"
 #include "lib/cleanup.h"
+#include "lib/container.h"
 
 /* A name service may be slow; then the number has to do. */
 static const struct timeval NAMES_WITHIN = { .tv_sec = 1 };
@@ -106,12 +107,8 @@ static void session_recorded(Session *s) {
         session_connect(s);
 }
 
-static Session *session_of_record(RecorderSession *record) {
-        return (Session *)((char *)record - offsetof(Session, record));
-}
-
 static void session_on_recorded(RecorderSession *record, int error) {
-        Session *s = session_of_record(record);
+        Session *s = container_of(record, Session, record);
 
         if (error < 0)
                 session_fail(s, ERROR_RECORDER_UNAVAILABLE, "the journal does not keep the session's start");
@@ -120,7 +117,7 @@ static void session_on_recorded(RecorderSession *record, int error) {
 }
 
 static void session_on_room(RecorderSession *record) {
-        Session *s = session_of_record(record);
+        Session *s = container_of(record, Session, record);
 
         /* The first may end the session. */
         if (s->state == SESSION_RELAYING)
