@@ -19,7 +19,8 @@
 #define PROMPT ">>> "
 #define PROMPT_MORE "... "
 
-/* What a fresh console knows. NULL with an exception set. */
+/* What a fresh console knows. A module that cannot be imported any more (the application has changed
+ * its root or its user) is left out. NULL with an exception set. */
 static PyObject *make_globals(void) {
         static const char *const modules[] = { "os", "socket", "sys", "traceback" };
         PyObject *globals = PyDict_New(), *dump = install_dump_stacktraces(), *locals = install_locals();
@@ -32,7 +33,10 @@ static PyObject *make_globals(void) {
         for (size_t i = 0; r == 0 && i < sizeof(modules) / sizeof(modules[0]); i++) {
                 PyObject *module = PyImport_ImportModule(modules[i]);
 
-                r = module == NULL ? -1 : PyDict_SetItemString(globals, modules[i], module);
+                if (module == NULL)
+                        PyErr_Clear();
+                else
+                        r = PyDict_SetItemString(globals, modules[i], module);
                 Py_XDECREF(module);
         }
         if (r == 0 && locals != NULL)

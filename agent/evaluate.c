@@ -49,6 +49,42 @@ static PyObject *raised_format(const Raised *r, bool frames) {
         return text;
 }
 
+/* "module.Name", or "Name" alone for a builtin. */
+static PyObject *type_name(PyObject *type) {
+        PyObject *module = PyObject_GetAttrString(type, "__module__"),
+                 *name = PyObject_GetAttrString(type, "__qualname__"), *full = NULL;
+
+        if (name != NULL && module != NULL && PyUnicode_Check(module) &&
+            PyUnicode_CompareWithASCIIString(module, "builtins") != 0)
+                full = PyUnicode_FromFormat("%U.%U", module, name);
+        else if (name != NULL) {
+                full = name;
+                Py_INCREF(full);
+        }
+        PyErr_Clear();
+        Py_XDECREF(module);
+        Py_XDECREF(name);
+        return full;
+}
+
+/* Where the traceback module itself fails: an application that has changed its root or its user may
+ * not find it any more. */
+static void say_bare(Client *c, const Raised *r) {
+        PyObject *name, *text = NULL;
+
+        PyErr_Clear();
+        name = type_name(r->type);
+        if (name != NULL)
+                text = PyUnicode_FromFormat("%U: %S\n", name, r->value != NULL ? r->value : Py_None);
+        Py_XDECREF(name);
+        if (text == NULL) {
+                PyErr_Clear();
+                client_say_text(c, "(an exception that cannot be shown)\n");
+        } else
+                client_say(c, text);
+        Py_XDECREF(text);
+}
+
 void evaluate_say_exception(Client *c, bool traceback) {
         Raised raised;
         PyObject *text;
@@ -57,10 +93,8 @@ void evaluate_say_exception(Client *c, bool traceback) {
         text = raised_format(&raised, traceback);
         if (text != NULL)
                 client_say(c, text);
-        else {
-                PyErr_Clear();
-                client_say_text(c, "(an exception that cannot be shown)\n");
-        }
+        else
+                say_bare(c, &raised);
         Py_XDECREF(text);
         raised_done(&raised);
 }
@@ -137,24 +171,6 @@ static bool json_text_consume(JsonBuffer *b, PyObject *text, size_t max) {
         Py_XDECREF(bytes);
         Py_XDECREF(text);
         return whole;
-}
-
-/* "module.Name", or "Name" alone for a builtin. */
-static PyObject *type_name(PyObject *type) {
-        PyObject *module = PyObject_GetAttrString(type, "__module__"),
-                 *name = PyObject_GetAttrString(type, "__qualname__"), *full = NULL;
-
-        if (name != NULL && module != NULL && PyUnicode_Check(module) &&
-            PyUnicode_CompareWithASCIIString(module, "builtins") != 0)
-                full = PyUnicode_FromFormat("%U.%U", module, name);
-        else if (name != NULL) {
-                full = name;
-                Py_INCREF(full);
-        }
-        PyErr_Clear();
-        Py_XDECREF(module);
-        Py_XDECREF(name);
-        return full;
 }
 
 /* repr() or str(), which are the user's code: an interrupt reaches them. NULL without an exception. */

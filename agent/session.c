@@ -104,8 +104,8 @@ int session_offer_end(Session *s, const void *data, size_t n) {
                 s->copies_stdout = s->copies_stderr = false;
                 s->interrupted = false;
                 inbox_clear(&s->inbox);
-                if (!s->framed)
-                        s->ending = true;
+                /* A framed client may ask for more, unless it has shut its side down. */
+                s->ending |= !s->framed || s->inbox.closed;
         }
         pthread_mutex_unlock(&s->lock);
         listener_wake();

@@ -124,14 +124,19 @@ class Host:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
-    def thread_names(self):
-        names = []
+    def threads(self):
+        """The kernel's names of its threads, by their id."""
+        names = {}
         for tid in os.listdir(f"/proc/{self.pid}/task"):
             try:
-                names.append(pathlib.Path(f"/proc/{self.pid}/task/{tid}/comm").read_text().rstrip("\n"))
+                comm = pathlib.Path(f"/proc/{self.pid}/task/{tid}/comm").read_text()
+                names[int(tid)] = comm.rstrip("\n")
             except OSError:
-                pass
+                pass  # it has just ended
         return names
+
+    def thread_names(self):
+        return list(self.threads().values())
 
     def wait(self, timeout=TIMEOUT):
         status = self.process.wait(timeout)
