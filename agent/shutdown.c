@@ -84,21 +84,59 @@ static void forget_dummy_thread(void) {
         Py_XDECREF(id);
 }
 
-/* A blocking call of a console makes gevent a hub for its thread, with descriptors of its own. */
-static void destroy_gevent_hub(void) {
-        PyObject *module, *hub = NULL, *result = NULL;
+/* Calls a method without arguments, whatever comes of it. */
+static void call_quietly(PyObject *object, const char *name) {
+        PyObject *result = PyObject_CallMethod(object, name, NULL);
 
-        module = PyDict_GetItemString(PyImport_GetModuleDict(), "gevent._hub_local"); /* borrowed */
-        if (module != NULL)
-                hub = PyObject_CallMethod(module, "get_hub_if_exists", NULL);
-        if (hub != NULL && hub != Py_None)
-                result = PyObject_CallMethod(hub, "destroy", NULL);
         PyErr_Clear();
         Py_XDECREF(result);
+}
+
+/*
+ * A blocking call of a console makes gevent or eventlet a hub for its thread, with descriptors of
+ * its own that nobody would close. They are looked at only where the application has them.
+ */
+static void destroy_gevent_hub(PyObject *modules) {
+        PyObject *module = PyDict_GetItemString(modules, "gevent._hub_local"), *hub; /* borrowed */
+
+        if (module == NULL)
+                return;
+        hub = PyObject_CallMethod(module, "get_hub_if_exists", NULL);
+        if (hub != NULL && hub != Py_None)
+                call_quietly(hub, "destroy");
+        PyErr_Clear();
         Py_XDECREF(hub);
 }
 
+static void destroy_eventlet_hub(PyObject *modules) {
+        PyObject *module = PyDict_GetItemString(modules, "eventlet.hubs"), *local, *hub = NULL, *poll = NULL;
+
+        if (module == NULL)
+                return;
+        local = PyObject_GetAttrString(module, "_threadlocal");
+        if (local != NULL)
+                hub = PyObject_GetAttrString(local, "hub");
+        if (hub != NULL) {
+                PyObject *result = PyObject_CallMethod(hub, "abort", "i", 1);
+
+                PyErr_Clear();
+                Py_XDECREF(result);
+                poll = PyObject_GetAttrString(hub, "poll");
+        }
+        if (poll != NULL)
+                call_quietly(poll, "close");
+        if (hub != NULL && PyObject_SetAttrString(local, "hub", NULL) < 0)
+                PyErr_Clear();
+        PyErr_Clear();
+        Py_XDECREF(poll);
+        Py_XDECREF(hub);
+        Py_XDECREF(local);
+}
+
 void shutdown_forget_thread(void) {
-        destroy_gevent_hub();
+        PyObject *modules = PyImport_GetModuleDict();
+
+        destroy_gevent_hub(modules);
+        destroy_eventlet_hub(modules);
         forget_dummy_thread();
 }

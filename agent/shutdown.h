@@ -15,5 +15,5 @@ void shutdown_wrap(void);
 /* The atexit handler: waits for consoles, removes the socket, ends every client. */
 PyObject *shutdown_at_exit(PyObject *self, PyObject *args);
 
-/* Forgets what threading and gevent keep for the calling thread, which ends. */
+/* Forgets what threading, gevent and eventlet keep for the calling thread, which ends. */
 void shutdown_forget_thread(void);
