@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-#include "agent/json.h"
+#include "agent/jsonbuf.h"
 #include "agent/session.h"
 
 typedef struct Client {

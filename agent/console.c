@@ -192,9 +192,9 @@ static void run_console(Client *c, JsonBuffer *ret_end) {
         Py_XDECREF(compiler);
         Py_XDECREF(codeop);
         Py_XDECREF(lines);
-        json_raw(ret_end, "{\"reason\":\"");
-        json_raw(ret_end, reason);
-        json_raw(ret_end, "\"}");
+        jsonbuf_raw(ret_end, "{\"reason\":\"");
+        jsonbuf_raw(ret_end, reason);
+        jsonbuf_raw(ret_end, "\"}");
 }
 
 /* Runs what the session asks for, with everything in its place. */
@@ -220,7 +220,7 @@ static void run_client(Client *c) {
                 evaluate_say_exception(c, true);
                 client_end(c, &end);
         }
-        json_done(&end);
+        jsonbuf_done(&end);
         client_set_current(NULL);
 }
 

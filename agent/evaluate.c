@@ -159,14 +159,14 @@ static int compile_source(Session *s, PyObject **ret_script, PyObject **ret_expr
 }
 
 /* Appends a str as a JSON string, or null if there is none. False if it was cut. Consumes @text. */
-static bool json_text_consume(JsonBuffer *b, PyObject *text, size_t max) {
+static bool append_text_consume(JsonBuffer *b, PyObject *text, size_t max) {
         PyObject *bytes = text == NULL ? NULL : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
         bool whole = true;
 
         if (bytes != NULL)
-                whole = json_string(b, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes), max);
+                whole = jsonbuf_string(b, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes), max);
         else
-                json_raw(b, "null");
+                jsonbuf_raw(b, "null");
         PyErr_Clear();
         Py_XDECREF(bytes);
         Py_XDECREF(text);
@@ -211,22 +211,22 @@ static void write_verdict(Client *c, JsonBuffer *b, PyObject *result, const Rais
         bool left = raised->type != NULL && PyErr_GivenExceptionMatches(raised->type, PyExc_SystemExit);
         bool failed = raised->type != NULL && !left, whole;
 
-        json_raw(b, "{\"reason\":\"done\",\"status\":");
-        json_integer(b, left ? exit_status(c, raised->value) : failed);
-        json_raw(b, ",\"result\":");
-        whole = json_text_consume(b, text_of(c, result == Py_None ? NULL : result, PyObject_Repr), RESULT_MAX);
-        json_raw(b, ",\"exception\":");
+        jsonbuf_raw(b, "{\"reason\":\"done\",\"status\":");
+        jsonbuf_integer(b, left ? exit_status(c, raised->value) : failed);
+        jsonbuf_raw(b, ",\"result\":");
+        whole = append_text_consume(b, text_of(c, result == Py_None ? NULL : result, PyObject_Repr), RESULT_MAX);
+        jsonbuf_raw(b, ",\"exception\":");
         if (failed) {
-                json_raw(b, "{\"type\":");
-                whole &= json_text_consume(b, type_name(raised->type), MESSAGE_MAX);
-                json_raw(b, ",\"message\":");
-                whole &= json_text_consume(b, text_of(c, raised->value, PyObject_Str), MESSAGE_MAX);
-                json_raw(b, ",\"traceback\":");
-                whole &= json_text_consume(b, raised_format(raised, true), TRACEBACK_MAX);
-                json_raw(b, "}");
+                jsonbuf_raw(b, "{\"type\":");
+                whole &= append_text_consume(b, type_name(raised->type), MESSAGE_MAX);
+                jsonbuf_raw(b, ",\"message\":");
+                whole &= append_text_consume(b, text_of(c, raised->value, PyObject_Str), MESSAGE_MAX);
+                jsonbuf_raw(b, ",\"traceback\":");
+                whole &= append_text_consume(b, raised_format(raised, true), TRACEBACK_MAX);
+                jsonbuf_raw(b, "}");
         } else
-                json_raw(b, "null");
-        json_raw(b, whole ? "}" : ",\"truncated\":true}");
+                jsonbuf_raw(b, "null");
+        jsonbuf_raw(b, whole ? "}" : ",\"truncated\":true}");
 }
 
 void evaluate_exec(Client *c, PyObject *(*run)(Client *c, PyObject *code), JsonBuffer *ret_end) {

@@ -6,7 +6,7 @@
 
 #include "agent/console.h"
 #include "agent/framed.h"
-#include "agent/json.h"
+#include "agent/jsonbuf.h"
 #include "agent/session.h"
 #include "lib/console.h"
 
@@ -22,16 +22,16 @@ int framed_hello(Session *s, uint32_t id) {
         JsonBuffer b = JSON_BUFFER_INIT;
         int r;
 
-        json_raw(&b, "{\"agent\":\"manholed-agent\",\"version\":\"" PACKAGE_VERSION "\",\"versions\":[");
-        json_integer(&b, CONSOLE_VERSION);
-        json_raw(&b, "],\"pid\":");
-        json_integer(&b, getpid());
-        json_raw(&b, ",");
-        json_raw(&b, interpreter);
-        json_raw(&b, "}");
-        json_pad(&b, CONSOLE_HELLO_ALIGN);
+        jsonbuf_raw(&b, "{\"agent\":\"manholed-agent\",\"version\":\"" PACKAGE_VERSION "\",\"versions\":[");
+        jsonbuf_integer(&b, CONSOLE_VERSION);
+        jsonbuf_raw(&b, "],\"pid\":");
+        jsonbuf_integer(&b, getpid());
+        jsonbuf_raw(&b, ",");
+        jsonbuf_raw(&b, interpreter);
+        jsonbuf_raw(&b, "}");
+        jsonbuf_pad(&b, CONSOLE_HELLO_ALIGN);
         r = b.failed ? SESSION_E_LOST : session_answer(s, id, b.data, b.n_data);
-        json_done(&b);
+        jsonbuf_done(&b);
         return r;
 }
 

@@ -9,7 +9,7 @@
 
 #include "agent/fork.h"
 #include "agent/framed.h"
-#include "agent/json.h"
+#include "agent/jsonbuf.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/options.h"
@@ -55,15 +55,15 @@ int install_setup(PyObject *module) {
 static void describe(JsonBuffer *b, const char *name, PyObject *text, size_t n_max) {
         PyObject *bytes = NULL;
 
-        json_raw(b, "\"");
-        json_raw(b, name);
-        json_raw(b, "\":");
+        jsonbuf_raw(b, "\"");
+        jsonbuf_raw(b, name);
+        jsonbuf_raw(b, "\":");
         if (text != NULL && PyUnicode_Check(text))
                 bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
         if (bytes != NULL)
-                json_string(b, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes), n_max);
+                jsonbuf_string(b, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes), n_max);
         else
-                json_raw(b, "null");
+                jsonbuf_raw(b, "null");
         PyErr_Clear();
         Py_XDECREF(bytes);
 }
@@ -76,17 +76,17 @@ static int describe_interpreter(void) {
 
         if (implementation != NULL)
                 name = PyObject_GetAttrString(implementation, "name");
-        json_raw(&b, "\"python\":");
-        json_string(&b, version, strcspn(version, " "), 64);
-        json_raw(&b, ",");
+        jsonbuf_raw(&b, "\"python\":");
+        jsonbuf_string(&b, version, strcspn(version, " "), 64);
+        jsonbuf_raw(&b, ",");
         describe(&b, "implementation", name, 64);
-        json_raw(&b, ",");
+        jsonbuf_raw(&b, ",");
         describe(&b, "executable", PySys_GetObject("executable"), 8192);
         PyErr_Clear();
         Py_XDECREF(name);
 
         r = b.failed ? -1 : framed_set_interpreter(b.data);
-        json_done(&b);
+        jsonbuf_done(&b);
         if (r < 0)
                 PyErr_NoMemory();
         return r < 0 ? -1 : 0;

@@ -19,16 +19,16 @@ typedef struct JsonBuffer {
 #define JSON_BUFFER_INIT ((JsonBuffer){})
 
 /* Appends as it is: punctuation, literals, what is JSON already. */
-void json_raw(JsonBuffer *b, const char *text);
-void json_integer(JsonBuffer *b, long long value);
+void jsonbuf_raw(JsonBuffer *b, const char *text);
+void jsonbuf_integer(JsonBuffer *b, long long value);
 
 /*
  * Appends a string in quotes. No more than @max bytes are written between them; false if the text
  * was cut for that.
  */
-bool json_string(JsonBuffer *b, const char *text, size_t n, size_t max);
+bool jsonbuf_string(JsonBuffer *b, const char *text, size_t n, size_t max);
 
 /* Appends spaces up to a multiple of @align. */
-void json_pad(JsonBuffer *b, size_t align);
+void jsonbuf_pad(JsonBuffer *b, size_t align);
 
-void json_done(JsonBuffer *b);
+void jsonbuf_done(JsonBuffer *b);

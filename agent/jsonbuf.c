@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/json.h"
+#include "agent/jsonbuf.h"
 
 static void append(JsonBuffer *b, const char *text, size_t n) {
         if (b->failed)
@@ -14,7 +14,7 @@ static void append(JsonBuffer *b, const char *text, size_t n) {
                 char *data = realloc(b->data, wanted);
 
                 if (data == NULL) {
-                        json_done(b);
+                        jsonbuf_done(b);
                         b->failed = true;
                         return;
                 }
@@ -26,11 +26,11 @@ static void append(JsonBuffer *b, const char *text, size_t n) {
         b->data[b->n_data] = '\0';
 }
 
-void json_raw(JsonBuffer *b, const char *text) {
+void jsonbuf_raw(JsonBuffer *b, const char *text) {
         append(b, text, strlen(text));
 }
 
-void json_integer(JsonBuffer *b, long long value) {
+void jsonbuf_integer(JsonBuffer *b, long long value) {
         char text[32];
 
         append(b, text, (size_t)snprintf(text, sizeof(text), "%lld", value));
@@ -81,7 +81,7 @@ static size_t escape(const uint8_t *p, size_t n, char buffer[8], size_t *ret_use
         return length;
 }
 
-bool json_string(JsonBuffer *b, const char *text, size_t n, size_t max) {
+bool jsonbuf_string(JsonBuffer *b, const char *text, size_t n, size_t max) {
         const uint8_t *p = (const uint8_t *)text;
         size_t written = 0;
 
@@ -101,12 +101,12 @@ bool json_string(JsonBuffer *b, const char *text, size_t n, size_t max) {
         return n == 0;
 }
 
-void json_pad(JsonBuffer *b, size_t align) {
+void jsonbuf_pad(JsonBuffer *b, size_t align) {
         while (!b->failed && b->n_data % align != 0)
                 append(b, " ", 1);
 }
 
-void json_done(JsonBuffer *b) {
+void jsonbuf_done(JsonBuffer *b) {
         free(b->data);
         *b = (JsonBuffer){};
 }
