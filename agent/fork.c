@@ -17,11 +17,12 @@ static void in_child(void) {
 
         log_reset();
         listener_fork_child(c != NULL ? c->session : NULL);
-        install_forget();
+        install_after_fork();
 }
 
 static PyObject *after_in_child(PyObject *self, PyObject *args) {
         redirect_reset();
+        install_after_fork_python();
         Py_RETURN_NONE;
 }
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/fork.h"
 #include "agent/framed.h"
@@ -148,6 +147,37 @@ static int make_ready(void) {
         return 0;
 }
 
+/* What of the installation a child has too. A path that was asked for is the parent's alone. */
+static bool reinstalls(void) {
+        return install.installed && install.options.patch_fork && install.options.thread &&
+               install.options.socket_path == NULL;
+}
+
+void install_after_fork(void) {
+        install.installed = reinstalls() && listener_open_later(install.options.reinstall_delay,
+                                                                install.options.daemon_connection) == 0;
+}
+
+void install_after_fork_python(void) {
+        if (!install.installed)
+                return;
+        log_line("Fork detected. Reinstalling Manhole.");
+        log_line("Delaying UDS binding %g seconds ...", install.options.reinstall_delay);
+        shutdown_register_multiprocessing();
+}
+
+/* The words are python-manhole's, which replaces the functions; here a handler of the C library sees
+ * every fork. */
+static void log_fork(const Options *o) {
+        if (!o->patch_fork || !o->thread)
+                return;
+        if (o->socket_path != NULL)
+                log_line("Not patching os.fork and os.forkpty. Using user socket path %s",
+                         PyBytes_AsString(o->socket_path));
+        else
+                log_line("Patched <built-in function fork> and <built-in function forkpty>.");
+}
+
 static void uninstall(void) {
         if (!install.installed)
                 return;
@@ -163,7 +193,6 @@ static bool disabled(void) {
 
 PyObject *install_install(PyObject *self, PyObject *kwargs) {
         bool first = !install.ready;
-        char path[64];
         Options o, old;
 
         if (!PyDict_Check(kwargs))
@@ -195,10 +224,10 @@ PyObject *install_install(PyObject *self, PyObject *kwargs) {
 
         if (first)
                 warn_of_namesake(self);
+        log_fork(&o);
         /* The application wins: without a socket it runs on, and the log says why. */
-        snprintf(path, sizeof(path), "/tmp/manhole-%ld", (long)getpid());
         if (o.thread)
-                (void)listener_open(o.socket_path != NULL ? PyBytes_AsString(o.socket_path) : path,
+                (void)listener_open(o.socket_path != NULL ? PyBytes_AsString(o.socket_path) : NULL,
                                     o.daemon_connection);
         log_flush();
         return PyLong_FromLong(install.number);
@@ -212,10 +241,6 @@ PyObject *install_release(PyObject *self, PyObject *number) {
         if (n == install.number)
                 uninstall();
         Py_RETURN_NONE;
-}
-
-void install_forget(void) {
-        install.installed = false;
 }
 
 PyObject *install_locals(void) {

@@ -27,5 +27,9 @@ PyObject *install_locals(void); /* borrowed, or NULL */
 bool install_redirect_stderr(void);
 PyObject *install_dump_stacktraces(void); /* new reference */
 
-/* Nothing is installed any more. Child after fork. */
-void install_forget(void);
+/* Child after fork, in the C handler: reinstalls if that was asked for, else nothing is installed any
+ * more. The GIL may be anybody's. */
+void install_after_fork(void);
+
+/* The same, once Python runs again: says so. */
+void install_after_fork_python(void);

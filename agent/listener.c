@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -30,6 +31,8 @@ static struct {
         pthread_cond_t changed;
         Endpoint endpoint;
         bool daemon_connection;
+        unsigned n_changes; /* of the endpoint: what was to be opened later, and is it still wanted? */
+        bool finished;      /* the process ends: no socket any more */
         bool thread;   /* the I/O thread lives */
         bool stopping; /* tell and close every client */
         int epoll_fd, wake_fd; /* owned; open while the thread lives */
@@ -303,11 +306,17 @@ static int start_thread(void) {
         return 0;
 }
 
-int listener_open(const char *path, bool daemon_connection) {
+/* @n_changes: gives up if the endpoint has changed since it was that. */
+static int open_endpoint(const char *path, bool daemon_connection, const unsigned *n_changes) {
         struct epoll_event event = { .events = EPOLLIN, .data.ptr = &listener.endpoint };
         Endpoint endpoint = ENDPOINT_INIT;
+        char own_path[64];
         int r;
 
+        if (path == NULL) {
+                snprintf(own_path, sizeof(own_path), "/tmp/manhole-%ld", (long)getpid());
+                path = own_path;
+        }
         r = endpoint_open(&endpoint, path);
         if (r < 0) {
                 log_line("Failed to bind %s: %s", path, strerror(-r));
@@ -315,7 +324,13 @@ int listener_open(const char *path, bool daemon_connection) {
         }
 
         pthread_mutex_lock(&listener.lock);
+        if (listener.finished || (n_changes != NULL && *n_changes != listener.n_changes)) {
+                pthread_mutex_unlock(&listener.lock);
+                endpoint_close(&endpoint);
+                return -ECANCELED;
+        }
         assert(listener.endpoint.fd < 0);
+        listener.n_changes++;
         listener.endpoint = endpoint;
         listener.daemon_connection = daemon_connection;
         r = start_thread();
@@ -335,8 +350,51 @@ int listener_open(const char *path, bool daemon_connection) {
         return 0;
 }
 
+int listener_open(const char *path, bool daemon_connection) {
+        return open_endpoint(path, daemon_connection, NULL);
+}
+
+typedef struct Later {
+        struct timespec at;
+        unsigned n_changes;
+        bool daemon_connection;
+} Later;
+
+static void *later_main(void *arg) {
+        Later later = *(Later *)arg;
+
+        free(arg);
+        thread_set_name("Manhole");
+        /* Again after a signal: a short sleep would leave a socket to a child that is about to exec. */
+        while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &later.at, NULL) == EINTR)
+                ;
+        (void)open_endpoint(NULL, later.daemon_connection, &later.n_changes);
+        return NULL;
+}
+
+int listener_open_later(double delay_sec, bool daemon_connection) {
+        Later *later = malloc(sizeof(*later));
+        int64_t at = session_now_ns() + (int64_t)(delay_sec * 1e9);
+        int r;
+
+        if (later == NULL)
+                return -ENOMEM;
+        *later = (Later){
+                .at = { .tv_sec = at / 1000000000, .tv_nsec = at % 1000000000 },
+                .daemon_connection = daemon_connection,
+        };
+        pthread_mutex_lock(&listener.lock);
+        later->n_changes = listener.n_changes;
+        pthread_mutex_unlock(&listener.lock);
+        r = thread_start(later_main, later, IO_STACK_SIZE);
+        if (r < 0)
+                free(later);
+        return r;
+}
+
 void listener_close(void) {
         pthread_mutex_lock(&listener.lock);
+        listener.n_changes++;
         endpoint_close(&listener.endpoint);
         pthread_mutex_unlock(&listener.lock);
         atomic_store(&listener.woken, false);
@@ -347,6 +405,7 @@ void listener_stop(void) {
         int64_t until = session_now_ns() + STOP_NSEC;
 
         pthread_mutex_lock(&listener.lock);
+        listener.finished = true;
         endpoint_close(&listener.endpoint);
         listener.stopping = listener.thread;
         pthread_mutex_unlock(&listener.lock);
@@ -378,6 +437,8 @@ void listener_fork_child(Session *current) {
                 current->lost = true;
         }
 
+        listener.n_changes++;
+        listener.finished = false;
         endpoint_abandon(&listener.endpoint);
         if (listener.epoll_fd >= 0)
                 close(listener.epoll_fd);

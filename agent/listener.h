@@ -21,9 +21,14 @@
 /* Connections at a time; a further one is closed at once. */
 #define LISTENER_SESSIONS_MAX 128U
 
-/* Opens the socket at @path and serves it, starting the thread if need be. Logs what fails.
+/* Opens the socket at @path (NULL: /tmp/manhole-PID) and serves it, starting the thread if need be. Logs what fails.
  * @daemon_connection: consoles do not keep the process alive. Any thread. 0 or negative errno. */
 int listener_open(const char *path, bool daemon_connection);
+
+/* As listener_open(), for this process's own path and after @delay_sec, in a thread that does not
+ * stand in the way of an exec() before that. Dropped if another open, close or fork comes first. Any
+ * thread; also a child after fork. */
+int listener_open_later(double delay_sec, bool daemon_connection);
 
 /* Removes and closes the socket; clients that are connected stay. Any thread. */
 void listener_close(void);

@@ -44,9 +44,7 @@ static int parse_daemon_connection(Options *o, const char *name, PyObject *value
 static int parse_patch_fork(Options *o, const char *name, PyObject *value) {
         if (value == Py_None)
                 return 0;
-        if (parse_bool(name, value, &o->patch_fork) < 0)
-                return -1;
-        return o->patch_fork ? refuse(PyExc_NotImplementedError, name, "not honoured yet") : 0;
+        return parse_bool(name, value, &o->patch_fork);
 }
 
 static int parse_verbose_destination(Options *o, const char *name, PyObject *value) {
@@ -187,6 +185,7 @@ int options_parse(PyObject *kwargs, Options *ret) {
                 .verbose = true,
                 .verbose_fd = STDERR_FILENO,
                 .strict = true,
+                .patch_fork = true,
                 .reinstall_delay = 0.5,
                 .redirect_stderr = true,
                 .thread = true,

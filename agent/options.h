@@ -14,7 +14,7 @@ typedef struct Options {
         int verbose_fd;
         PyObject *verbose_object; /* owned: written to instead of verbose_fd; or NULL */
         bool strict;
-        bool patch_fork;
+        bool patch_fork; /* a child after fork gets a socket of its own */
         double reinstall_delay;
         PyObject *socket_path; /* owned bytes, or NULL for /tmp/manhole-PID */
         PyObject *locals;      /* owned dict, or NULL */

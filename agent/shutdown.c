@@ -63,6 +63,36 @@ PyObject *shutdown_at_exit(PyObject *self, PyObject *args) {
         Py_RETURN_NONE;
 }
 
+static PyMethodDef at_exit_def = { "_at_exit", shutdown_at_exit, METH_NOARGS, NULL };
+
+/* Called by multiprocessing in the child, once it has cleared what the parent had registered. */
+static PyObject *register_finalizer(PyObject *self, PyObject *object) {
+        PyObject *util = PyImport_ImportModule("multiprocessing.util"), *result = NULL,
+                 *function = PyCFunction_NewEx(&at_exit_def, NULL, NULL);
+
+        if (util != NULL && function != NULL)
+                result = PyObject_CallMethod(util, "Finalize", "OO()Oi", Py_None, function, Py_None, 0);
+        Py_XDECREF(function);
+        Py_XDECREF(util);
+        return result;
+}
+
+void shutdown_register_multiprocessing(void) {
+        static PyMethodDef def = { "_register_finalizer", register_finalizer, METH_O, NULL };
+        PyObject *modules = PyImport_GetModuleDict(), *util, *manhole, *function, *result = NULL;
+
+        util = PyDict_GetItemString(modules, "multiprocessing.util"); /* borrowed */
+        manhole = PyDict_GetItemString(modules, "manhole");           /* borrowed */
+        if (util == NULL || manhole == NULL)
+                return;
+        function = PyCFunction_NewEx(&def, NULL, NULL);
+        if (function != NULL)
+                result = PyObject_CallMethod(util, "register_after_fork", "OO", manhole, function);
+        PyErr_Clear();
+        Py_XDECREF(result);
+        Py_XDECREF(function);
+}
+
 /* Up to 3.12 threading keeps an entry for every foreign thread that asked for its own name. */
 static void forget_dummy_thread(void) {
         PyObject *modules = PyImport_GetModuleDict(), *threading, *active = NULL, *dummy = NULL, *id, *entry;

@@ -15,5 +15,9 @@ void shutdown_wrap(void);
 /* The atexit handler: waits for consoles, removes the socket, ends every client. */
 PyObject *shutdown_at_exit(PyObject *self, PyObject *args);
 
+/* Has the atexit handler run in a child of multiprocessing too, which leaves by os._exit(). Child after
+ * fork. */
+void shutdown_register_multiprocessing(void);
+
 /* Forgets what threading, gevent and eventlet keep for the calling thread, which ends. */
 void shutdown_forget_thread(void);

@@ -47,6 +47,8 @@ def install(verbose=True, verbose_destination=2, strict=True, **kwargs):
     verbose: False keeps the log lines back.
     verbose_destination: a file descriptor or file object for them; default 2.
     strict: False undoes an installation that exists instead of raising AlreadyInstalled.
+    patch_fork: False leaves children after fork without a socket.
+    reinstall_delay: seconds after which such a child opens its own; default 0.5.
     socket_path: instead of /tmp/manhole-PID.
     locals: names to add to each console's.
     redirect_stderr: False leaves stderr to the application.

@@ -24,7 +24,7 @@ def install(
     verbose_destination: Union[int, _Destination] = 2,
     strict: bool = True,
     *,
-    patch_fork: Optional[bool] = None,
+    patch_fork: bool = True,
     activate_on: Union[int, str, None] = None,
     oneshot_on: Union[int, str, None] = None,
     thread: bool = True,

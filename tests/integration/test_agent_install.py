@@ -41,7 +41,7 @@ def refused(options):
 
 @pytest.mark.parametrize("options", [
     "verbose=True", "verbose=False", "verbose_destination=1", "strict=False", "patch_fork=False",
-    "patch_fork=None", "activate_on=None", "oneshot_on=None", "thread=True", "thread=False",
+    "patch_fork=True", "activate_on=None", "oneshot_on=None", "thread=True", "thread=False",
     "sigmask=None", "sigmask=manhole.ALL_SIGNALS", "socket_path=None", "reinstall_delay=0.1",
     "locals=None", "locals={}", "daemon_connection=True", "redirect_stderr=False",
     "connection_handler='repl'", "start_timeout=0.5", "True, 2, False",
@@ -223,7 +223,7 @@ def test_log_goes_where_it_is_told(tmp_path):
     assert (out, err) == ("", "")
     out, err = run(
         "import io, manhole; log = io.StringIO(); manhole.install(verbose_destination=log)\n"
-        "assert log.getvalue().count('\\n') == 2, log.getvalue(); print(log.getvalue())"
+        "assert log.getvalue().count('\\n') == 3, log.getvalue(); print(log.getvalue())"
     )
     assert "Manhole UDS path" in out and "Waiting for new connection" in out and err == ""
 

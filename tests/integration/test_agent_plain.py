@@ -440,38 +440,6 @@ def test_signals_stay_with_the_application(host):
     assert blocked & 1 << signal.SIGTERM - 1 and not blocked & 1 << signal.SIGSEGV - 1
 
 
-def test_child_of_the_application_answers_nobody(host):
-    host.do(
-        "pid = os.fork()\n"
-        "if not pid: sys.stdin.close(); r, w = os.pipe(); os.read(r, 1); os._exit(0)\n"
-        "write_raw('CHILD %d' % pid)\n"
-    )
-    child = int(host.wait_out(r"^CHILD \d+$").split()[1])
-    try:
-        assert not os.path.exists(f"/tmp/manhole-{child}")
-        links = [os.readlink(f"/proc/{child}/fd/{fd}") for fd in os.listdir(f"/proc/{child}/fd")]
-        assert not [link for link in links if link.startswith("socket:") or "eventpoll" in link]
-        with connect(host) as client:
-            assert client.run("os.getpid()") == f"{host.pid}\n"
-    finally:
-        os.kill(child, signal.SIGKILL)
-    assert os.path.exists(host.path)
-
-
-def test_child_that_exits_does_not_remove_the_socket(host):
-    with connect(host) as client:
-        host.do("pid = os.fork()\nif not pid: sys.exit(0)\nos.waitpid(pid, 0)")
-        assert is_listening(host.path)
-        host.do(
-            "pid = os.fork()\n"
-            "if not pid: print('child prints'); sys.stdout.flush(); os._exit(0)\n"
-            "os.waitpid(pid, 0)"
-        )
-        host.do("print('end')")
-        assert b"child prints" not in client.until(b"end\n")
-        assert "child prints" in host.out
-
-
 def test_fork_in_a_console_leaves_the_console_to_the_parent(host):
     with connect(host) as client:
         client.run("pid = os.fork()")
