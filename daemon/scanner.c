@@ -164,8 +164,13 @@ static void folder_drop_missing(Scanner *s, Folder *f) {
         while (t) {
                 Target *next = TAILQ_NEXT(t, link);
 
-                if (t->folder == f)
-                        folder_examine_socket(s, f, t->name, t->pid);
+                if (t->folder == f) {
+                        /* The target may go, and its name with it, before another takes its place. */
+                        _cleanup_free_ char *name = strdup(t->name);
+
+                        if (name)
+                                folder_examine_socket(s, f, name, t->pid);
+                }
                 t = next;
         }
 }
