@@ -32,6 +32,8 @@ static Buffer keys; /* read, but not yet looked at by readline */
 static bool keys_ended;
 
 static void write_out(const char *data, size_t n) {
+        if (n == 0)
+                return;
         (void)fwrite(data, 1, n, stdout);
         (void)fflush(stdout);
 }
@@ -276,8 +278,7 @@ void editor_clear(void) {
         rl_callback_handler_remove();
         active = false;
         write_out("\n", 1);
-        tail.n = 0;
-        begin();
+        begin(); /* with the tail: where prompts come as output, it is the prompt */
 }
 
 void editor_resize(void) {

@@ -148,7 +148,7 @@ void filter_feed(Filter *f, const void *data, size_t n, Buffer *out) {
                 f->n_pending = left;
         }
 
-        left = filter_run(f, p, n, false, out);
+        left = n > 0 ? filter_run(f, p, n, false, out) : 0;
         if (left > 0) {
                 memcpy(f->pending, p + n - left, left);
                 f->n_pending = left;

@@ -65,6 +65,8 @@ void printer_init(Printer *p, FILE *stream) {
 static int stream_write(FILE *stream, const void *data, size_t n) {
         int r = 0;
 
+        if (n == 0)
+                return 0;
         if (fwrite(data, 1, n, stream) != n || fflush(stream) != 0)
                 r = -errno;
         if (r < 0 && stream == stdout && stdout_error == 0)
