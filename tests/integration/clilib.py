@@ -69,7 +69,7 @@ def one_line(text, program="manholectl"):
 class Terminal:
     """A program on a pty of its own, whose modes can still be asked when it has ended."""
 
-    def __init__(self, *args, control=None, env=(), rows=24, columns=80):
+    def __init__(self, *args, program=MANHOLECTL, control=None, env=(), rows=24, columns=80):
         self.master, self.slave = os.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.found = termios.tcgetattr(self.slave)
@@ -77,7 +77,7 @@ class Terminal:
         if control:
             env["MANHOLED_CONTROL"] = str(control)
         self.process = subprocess.Popen(
-            [MANHOLECTL, *map(str, args)], stdin=self.slave, stdout=self.slave, stderr=self.slave,
+            [program, *map(str, args)], stdin=self.slave, stdout=self.slave, stderr=self.slave,
             env=env, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         self.pexpect = pexpect.fdpexpect.fdspawn(self.master, encoding="utf-8", timeout=PATIENCE)
@@ -91,9 +91,6 @@ class Terminal:
     def editing(self):
         """Waits until a line is edited: then the terminal does not echo."""
         until(lambda: not termios.tcgetattr(self.slave)[3] & termios.ICANON, "a prompt")
-
-    def not_editing(self):
-        until(lambda: termios.tcgetattr(self.slave)[3] & termios.ICANON, "the prompt's end")
 
     def modes(self):
         return termios.tcgetattr(self.slave)
@@ -212,12 +209,12 @@ def serve(*args):
         print("ready", flush=True)
     while True:
         client, _ = listener.accept()
-        with client, client.makefile("rw") as stream, contextlib.redirect_stdout(stream), \\
-                contextlib.redirect_stderr(stream):
+        with client, client.makefile("r") as lines, client.makefile("w", buffering=1) as out, \\
+                contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             def ask(prompt=""):
-                stream.write(prompt)
-                stream.flush()
-                line = stream.readline()
+                out.write(prompt)
+                out.flush()
+                line = lines.readline()
                 if not line:
                     raise EOFError
                 return line.rstrip("\\n")
@@ -225,6 +222,7 @@ def serve(*args):
                 console = code.InteractiveConsole()
                 console.raw_input = ask
                 console.interact("(ManholeConsole)", exitmsg="now exiting ManholeConsole...")
+                out.flush()
             except (SystemExit, OSError):
                 pass
 
