@@ -143,6 +143,7 @@ static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userd
         Inspector *i = userdata;
         Target *t = container_of(call, Target, call);
 
+        t->unlinking = false;
         switch (error) {
         case 0:
                 i->events->stale_removed(t, i->userdata);
@@ -178,7 +179,8 @@ static void inspector_on_timer(evutil_socket_t unused, short what, void *userdat
                 inspector_forget(i, t);
                 return;
         }
-        (void)priv_unlink_stale(i->priv, &t->call, t->folder->fd, fd, t->name, inspector_on_unlinked, i);
+        t->unlinking = priv_unlink_stale(i->priv, &t->call, t->folder->fd, fd, t->name, inspector_on_unlinked,
+                                         i) == 0;
 }
 
 static void inspector_on_process_end(evutil_socket_t fd, short what, void *userdata) {

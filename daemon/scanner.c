@@ -130,6 +130,9 @@ static void folder_examine_socket(Scanner *s, Folder *f, const char *name, pid_t
 
         if (t && is_socket && target_is_file(t, &st))
                 return;
+        /* Our own removal, seen before its answer: that answer is what gets recorded. */
+        if (t && t->unlinking && fd < 0)
+                return;
         if (t)
                 inspector_forget(i, t);
         if (!is_socket || (s->uid != 0 && st.st_uid != s->uid))

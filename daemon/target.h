@@ -52,6 +52,7 @@ struct Target {
         bool pending; /* the look that began is not over */
         unsigned n_sessions;
         PrivCall call; /* probe, then maps, then unlink */
+        bool unlinking; /* that call is the last of them */
         struct event *stale_timer; /* owned; armed while the file is too young to be called dead */
 };
 
