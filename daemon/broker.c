@@ -88,12 +88,15 @@ static Target *find_target(Manager *m, Client *c, json_t *parameters) {
 }
 
 static void record_denied(Manager *m, const Client *c, const Target *t, const char *reason) {
-        RecordParties parties = { .client_uid = c->peer.uid, .client_user = names_get(m->names, c->peer.uid),
+        const char *user = names_get(m->names, c->peer.uid);
+        char number[16];
+        RecordParties parties = { .client_uid = c->peer.uid, .client_user = user ?: number,
                                   .client_pid = c->peer.pid, .target_pid = t->pid,
                                   .target_uid = t->has_process ? t->ids.euid : t->file.st_uid,
                                   .target_comm = t->comm, .target_unit = t->unit,
                                   .target_gone = !t->has_process };
 
+        (void)snprintf(number, sizeof(number), "%u", (unsigned)c->peer.uid);
         recorder_post(m->recorder, &(Record){ .event = RECORD_DENIED, .parties = &parties, .reason = reason,
                                               .socket = t->path });
 }
