@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The installed thing on a booted systemd: units, a real application's service, its journal."""
+import json
+import os
+import re
+
+import pytest
+
+from machine import Machine, await_true, variable, why_not
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+CATALOG = {
+    "start": "029ba6fe313e48319210947b4153b16a",
+    "input": "a87532b988e44521a4ff28cd736cd199",
+    "output": "bcd1fd08f095461ebcf797fe88719784",
+    "end": "cac2a841cf904c99a620da9496278041",
+    "denied": "6a4ff6c1cd9749b7b8b44d0f73a1f8b2",
+    "stale": "1b15d028ca084bd3a871a2819d45935b",
+}
+
+APPLICATION = """
+import flask
+app = flask.Flask(__name__)
+@app.route("/")
+def root():
+    return "served by flask"
+"""
+
+# What an administrator writes: the agent comes in by environment, the application knows nothing.
+SERVICE = """
+[Service]
+Type=notify
+DynamicUser=yes
+RuntimeDirectory=shop
+Environment=PYTHONPATH={agent} PYTHONMANHOLE=
+ExecStart=/usr/bin/gunicorn --chdir /opt/shop --preload --workers 1 --bind unix:/run/shop/http shop:app
+"""
+
+# One without PrivateTmp, that can be killed.
+DOOMED = """
+[Service]
+Environment=PYTHONPATH={agent} PYTHONMANHOLE=
+ExecStart=/usr/bin/python3 -c "import signal; signal.pause()"
+"""
+
+
+@pytest.fixture(scope="module")
+def machine():
+    machine = Machine()
+    try:
+        machine.mount()
+        machine.install()
+        agent = variable("agentdir")
+        shop = machine.root("/opt/shop")
+        shop.mkdir(parents=True)
+        (shop / "shop.py").write_text(APPLICATION)
+        units = machine.root("/etc/systemd/system")
+        (units / "shop.service").write_text(SERVICE.format(agent=agent))
+        (units / "doomed.service").write_text(DOOMED.format(agent=agent))
+        machine.boot()
+        machine.run("journalctl", "--update-catalog")
+        machine.run("useradd", "--no-create-home", "visitor")
+        yield machine
+    finally:
+        machine.stop()
+
+
+@pytest.fixture(scope="module")
+def manholed(machine):
+    machine.run("systemctl", "enable", "--now", "manholed")
+    return machine
+
+
+@pytest.fixture(scope="module")
+def shop(manholed):
+    """The machine, with the gunicorn service listed; its main process is .pid("shop.service")."""
+    manholed.run("systemctl", "start", "shop.service")
+    pid = manholed.pid("shop.service")
+    await_true(lambda: [t for t in manholed.targets() if t["pid"] == pid], "the shop is not listed")
+    return manholed
+
+
+def capabilities(machine, pid):
+    status = machine.run("cat", f"/proc/{pid}/status").stdout
+    return {line.split()[0]: int(line.split()[1], 16) for line in status.splitlines() if line.startswith("Cap")}
+
+
+def get(machine):
+    return machine.run("socat", "-t5", "-", "UNIX-CONNECT:/run/shop/http", input="GET / HTTP/1.0\r\n\r\n").stdout
+
+
+def exposure(machine, unit):
+    out = machine.run("systemd-analyze", "security", "--no-pager", unit, check=False).stdout
+    return float(re.search(r"exposure level for \S+: ([0-9.]+)", out).group(1))
+
+
+def private_socket(machine):
+    pid = machine.pid("shop.service")
+    return machine.run("sh", "-c", f"echo /tmp/systemd-private-*-shop.service-*/tmp/manhole-{pid}").stdout.strip()
+
+
+def test_the_socket_alone_activates_the_broker(machine):
+    machine.run("systemctl", "start", "manholed.socket")
+    assert machine.show("manholed.service", "ActiveState") == "inactive"
+    assert machine.targets() == []
+    assert machine.show("manholed.service", "ActiveState") == "active"
+    machine.run("systemctl", "stop", "manholed.service", "manholed.socket")
+
+
+def test_enable_now_is_all_it_takes(machine):
+    machine.run("systemctl", "enable", "--now", "manholed")
+    for unit in "manholed.service", "manholed.socket":
+        assert machine.show(unit, "ActiveState") == "active"
+        assert machine.run("systemctl", "is-enabled", unit).stdout.strip() == "enabled"
+    assert machine.targets() == []
+
+
+def test_the_process_that_parses_has_no_capability(manholed):
+    manholed.targets()
+    assert set(capabilities(manholed, manholed.pid("manholed.service")).values()) == {0}
+
+
+def test_the_privileged_half_has_three_capabilities(shop):
+    dac_override, setuid, sys_ptrace = 1, 7, 19
+    caps = capabilities(shop, shop.pid("manholed-priv.service"))
+    three = 1 << dac_override | 1 << setuid | 1 << sys_ptrace
+    assert (caps["CapPrm:"], caps["CapEff:"], caps["CapBnd:"]) == (three, three, three)
+
+
+def test_a_service_is_listed_with_its_unit(shop):
+    pid = shop.pid("shop.service")
+    target, = [t for t in shop.targets() if t["pid"] == pid]
+    assert target["unit"] == "shop.service"
+    assert target["user"] == "shop"
+    assert target["state"] == "live"
+    assert target["agent"] == "native"
+    assert target["sessions"] == 0
+    assert "served by flask" in get(shop)
+
+
+@pytest.mark.parametrize("name", ["shop.service", "pid"])
+def test_exec_prints_from_inside_the_application(shop, name):
+    pid = shop.pid("shop.service")
+    target = pid if name == "pid" else name
+    out = shop.ctl("exec", target, "import os, shop; print(os.getpid(), shop.app.name)").stdout
+    assert out.split() == [str(pid), "shop"]
+    assert "served by flask" in get(shop)
+
+
+def test_the_applications_journal_shows_what_was_typed(shop):
+    marker = "print('typed', 6 * 7)"
+    assert shop.ctl("attach", "shop.service", input=marker + "\n").stdout.count("typed 42") == 1
+
+    def events():
+        records = shop.journal("-u", "shop.service", "_SYSTEMD_UNIT=manholed.service", "+",
+                               "OBJECT_SYSTEMD_UNIT=shop.service")
+        session = next((r["MANHOLE_SESSION"] for r in records
+                        if r.get("MANHOLE_EVENT") == "input" and marker in r["MANHOLE_DATA"]), None)
+        mine = [r for r in records if session and r.get("MANHOLE_SESSION") == session]
+        return mine if mine and mine[-1]["MANHOLE_EVENT"] == "end" else None
+
+    records = await_true(events, "no record of the session")
+    assert records[0]["MANHOLE_EVENT"] == "start"
+    assert [int(r["MANHOLE_SEQ"]) for r in records] == list(range(int(records[0]["MANHOLE_SEQ"]),
+                                                                  int(records[0]["MANHOLE_SEQ"]) + len(records)))
+    for r in records:
+        assert r["_UID"] == "0" and r["_SYSTEMD_UNIT"] == "manholed.service"
+        assert r["MESSAGE_ID"] == CATALOG.get(r["MANHOLE_EVENT"], r["MESSAGE_ID"])
+        assert int(r["MANHOLE_TARGET_PID"]) == int(r["OBJECT_PID"]) == shop.pid("shop.service")
+        assert r["MANHOLE_CLIENT_UID"] == "0" and r["MANHOLE_CLIENT_USER"] == "root"
+    data = {kind: "".join(r["MANHOLE_DATA"] for r in records if r["MANHOLE_EVENT"] == kind)
+            for kind in ("input", "output")}
+    assert "typed 42" in data["output"]
+    end = records[-1]
+    for kind in "input", "output":
+        assert int(end[f"MANHOLE_{kind.upper()}_BYTES"]) == len(data[kind].encode())
+
+
+def test_socat_reaches_the_agent_without_the_broker(shop):
+    pid = shop.pid("shop.service")
+    out = shop.run("nsenter", "-t", pid, "-m", "socat", "-t5", "-", f"UNIX-CONNECT:/tmp/manhole-{pid}",
+                   input="import shop; shop.app.name\n").stdout
+    assert "(ManholeConsole)" in out
+    assert ">>> 'shop'" in out
+
+
+def test_a_stranger_is_refused_and_recorded(shop):
+    pid = shop.pid("shop.service")
+    refused = shop.run("runuser", "-u", "visitor", "--", "manholectl", "exec", pid, "print('in')", check=False)
+    assert refused.returncode == 4
+    assert refused.stdout == ""
+    assert len(refused.stderr.splitlines()) == 1
+    uid = shop.run("id", "-u", "visitor").stdout.strip()
+    denied, = shop.journal("_SYSTEMD_UNIT=manholed.service", "MANHOLE_EVENT=denied", f"MANHOLE_TARGET_PID={pid}")
+    assert denied["MESSAGE_ID"] == CATALOG["denied"]
+    assert denied["MANHOLE_CLIENT_UID"] == uid
+    assert denied["MANHOLE_CLIENT_USER"] in ("visitor", uid)  # names are looked up aside
+    assert denied["MANHOLE_REASON"]
+    assert shop.journal("MANHOLE_EVENT=start", f"MANHOLE_CLIENT_UID={uid}") == []
+
+
+def test_the_owner_needs_no_privilege(manholed):
+    manholed.run("systemd-run", "--unit=own", "--uid=visitor", "-E", f"PYTHONPATH={variable('agentdir')}",
+                 "-E", "PYTHONMANHOLE=", "/usr/bin/python3", "-c", "import signal; signal.pause()")
+    pid = manholed.pid("own.service")
+    await_true(lambda: [t for t in manholed.targets() if t["pid"] == pid], "own.service is not listed")
+    out = manholed.run("runuser", "-u", "visitor", "--", "manholectl", "exec", pid, "import os; print(os.getuid())")
+    assert out.stdout.strip() == manholed.run("id", "-u", "visitor").stdout.strip()
+    manholed.run("systemctl", "stop", "own.service")
+
+
+def test_a_stale_socket_is_removed_and_recorded(manholed):
+    manholed.run("systemctl", "start", "doomed.service")
+    pid = manholed.pid("doomed.service")
+    path = f"/tmp/manhole-{pid}"
+    await_true(lambda: [t for t in manholed.targets() if t["pid"] == pid], "doomed.service is not listed")
+    manholed.run("systemctl", "kill", "--signal=KILL", "doomed.service")
+    inside = f"/proc/{manholed.leader}/root{path}"
+    await_true(lambda: not os.path.lexists(inside), f"{path} is still there")
+    stale, = await_true(lambda: manholed.journal("MANHOLE_EVENT=stale", f"MANHOLE_SOCKET={path}"), "no record")
+    assert stale["MESSAGE_ID"] == CATALOG["stale"]
+    assert stale["_SYSTEMD_UNIT"] == "manholed.service"
+
+
+def test_cleaning_tmp_leaves_live_sockets(shop):
+    pid = shop.pid("shop.service")
+    private = private_socket(shop)
+    fifo = f"/tmp/manhole-{2**22 - 1}"
+    other = private.replace(f"manhole-{pid}", "other")
+    shop.run("touch", "/tmp/other", other)
+    shop.run("mkfifo", fifo)
+    # Everything in /tmp is too old at once.
+    shop.run("sh", "-c", "sed 's|^[qD] /tmp .*|q /tmp 1777 root root 0|' /usr/lib/tmpfiles.d/tmp.conf "
+                         ">/etc/tmpfiles.d/tmp.conf")
+    shop.run("systemd-tmpfiles", "--clean")
+    left = shop.run("sh", "-c", f"ls -d /tmp/other {fifo} {other} {private}; true").stdout.split()
+    assert left == [fifo, private]
+    shop.run("rm", "/etc/tmpfiles.d/tmp.conf", fifo)
+
+
+@pytest.mark.parametrize("unit, most", [("manholed.service", 1.5), ("manholed-priv.service", 1.9)])
+def test_exposure_is_within_the_goal(manholed, unit, most):
+    assert exposure(manholed, unit) <= most
+
+
+def test_every_event_is_explained(shop):
+    ids = set(shop.run("journalctl", "--list-catalog").stdout.split())
+    assert set(CATALOG.values()) <= ids
+    pid = shop.pid("shop.service")
+    shop.ctl("exec", pid, "1")
+    out = shop.run("journalctl", "-x", "-o", "short", "--no-pager", "MANHOLE_EVENT=start",
+                   f"MANHOLE_TARGET_PID={pid}").stdout
+    assert f"A console into gunicorn[{pid}] was opened by root" in out
+    assert not re.search("@MANHOLE_[A-Z]+@", out)
+
+
+def test_the_watchdog_is_fed(manholed):
+    folder = "/run/systemd/system/manholed.service.d"
+    manholed.run("mkdir", "-p", folder)
+    manholed.run("sh", "-c", f"printf '[Service]\\nWatchdogSec=1s\\n' >{folder}/watchdog.conf")
+    manholed.run("systemctl", "daemon-reload")
+    manholed.run("systemctl", "restart", "manholed")
+    first = int(manholed.show("manholed.service", "WatchdogTimestampMonotonic"))
+    assert first > 0
+    await_true(lambda: int(manholed.show("manholed.service", "WatchdogTimestampMonotonic")) > first + 1_000_000,
+               "no keep-alive")
+    assert manholed.show("manholed.service", "NRestarts") == "0"
+    manholed.run("rm", "-r", folder)
+    manholed.run("systemctl", "daemon-reload")
+    manholed.run("systemctl", "restart", "manholed")
+
+
+def test_reload_keeps_the_process(manholed):
+    pid = manholed.pid("manholed.service")
+    manholed.run("systemctl", "reload", "manholed")
+    assert isinstance(manholed.targets(), list)
+    assert manholed.pid("manholed.service") == pid
+
+
+def test_restart_and_stop_are_clean(shop):
+    shop.run("systemctl", "restart", "manholed")
+    pid = shop.pid("shop.service")
+    await_true(lambda: [t for t in shop.targets() if t["pid"] == pid], "not found again after the restart")
+    shop.run("systemctl", "stop", "manholed.service")
+    for unit in "manholed.service", "manholed-priv.service":
+        assert shop.show(unit, "ActiveState") == "inactive"
+        assert shop.show(unit, "Result") == "success"
+    cores = shop.run("find", "/", "-xdev", "-maxdepth", "1", "-name", "core*").stdout
+    assert cores == ""
+    failed = json.loads(shop.run("systemctl", "list-units", "--failed", "-o", "json").stdout)
+    assert [unit["unit"] for unit in failed if "manhole" in unit["unit"]] == []
