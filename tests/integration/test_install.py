@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """make install puts things where systemd and Python look, and make uninstall takes them back."""
 import os
+import re
 import subprocess
 
 import pytest
@@ -34,6 +35,13 @@ def test_no_template_is_left_unfilled(installed):
         exec_start, = [line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")]
         program = exec_start.removeprefix("ExecStart=").split()[0]
         assert os.access(f"{installed}{program}", os.X_OK), exec_start
+
+
+def test_the_example_configuration_is_understood(build, installed, tmp_path):
+    example, = [path for path in installed.rglob("manholed.conf") if "doc" in path.parts]
+    for text in example.read_text(), re.sub("(?m)^#(?=[A-Z][A-Za-z]+=)", "", example.read_text()):
+        (tmp_path / "conf").write_text(text)
+        subprocess.run([build / "daemon/manholed", f"--config={tmp_path}/conf", "--check-config"], check=True)
 
 
 def test_uninstall_leaves_nothing_behind(build, installed):
