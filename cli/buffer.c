@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cli/message.h"
-#include "lib/escape.h"
+#include "cli/text.h"
 
 #define BUFFER_MIN 256U
 
@@ -56,11 +56,11 @@ const char *buffer_string(Buffer *b) {
 }
 
 char *escape_new(const char *text) {
-        size_t n = strlen(text), size = 4 * n + 8; /* one byte becomes at most four: \xNN */
+        size_t size = 4 * strlen(text) + 8; /* one byte becomes at most four: \xNN */
         char *escaped = malloc(size);
 
         if (!escaped)
                 message_out_of_memory();
-        (void)escape_text(escaped, size, text, n);
+        text_escape(escaped, size, text);
         return escaped;
 }

@@ -24,5 +24,5 @@ void buffer_drop(Buffer *b, size_t n);
 /* The bytes as a C string, valid until the next change. */
 const char *buffer_string(Buffer *b);
 
-/* @text escaped (lib/escape.h) into a string that is the caller's. */
+/* @text escaped (cli/text.h) into a string that is the caller's. */
 char *escape_new(const char *text);

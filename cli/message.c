@@ -7,22 +7,19 @@
 #include <stdlib.h>
 
 #include "cli/exit-status.h"
-#include "lib/escape.h"
+#include "cli/text.h"
 
 #define LINE_MAX_BYTES 4096U
 
 void message_error(const char *format, ...) {
         char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES];
         va_list args;
-        int n;
 
         va_start(args, format);
-        n = vsnprintf(text, sizeof(text), format, args);
+        (void)vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        if (n < 0)
-                return;
 
-        (void)escape_text(line, sizeof(line), text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+        text_escape(line, sizeof(line), text);
         (void)fflush(stdout);
         (void)fprintf(stderr, "%s: %s\n", program_invocation_short_name, line);
 }

@@ -4,7 +4,7 @@
 /*
  * A table as systemd's tools print one: upper-case headings, columns as wide as their widest cell.
  * Where that is wider than the terminal, the columns that may shrink give way, widest first, and
- * cut cells end in "…". Cells must be safe for a terminal already (lib/escape.h).
+ * cut cells end in "…". Cells must be safe for a terminal already (cli/text.h).
  */
 
 #include <stdbool.h>
