@@ -41,9 +41,8 @@ def environment(**changes):
     env.update(PYTHONPATH=str(AGENT), PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
     if "address" in os.environ.get("MANHOLED_SANITIZER", ""):
         libasan = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True)
-        env.update(
-            LD_PRELOAD=libasan.stdout.strip(), PYTHONMALLOC="malloc", ASAN_OPTIONS="detect_leaks=0"
-        )
+        env.update(LD_PRELOAD=libasan.stdout.strip(), PYTHONMALLOC="malloc")
+        env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
     env.update({k: str(v) for k, v in changes.items() if v is not None})
     for name in [k for k, v in changes.items() if v is None]:
         env.pop(name, None)
