@@ -59,13 +59,24 @@ static uint32_t utf8_decode(const char *p, size_t n) {
         return c;
 }
 
+/* Default_Ignorable_Code_Point and the separators: characters that change direction, break lines
+ * or show nothing (Unicode Standard, sections 5.21 and 23.2; UAX #9). */
+static const struct {
+        uint32_t first, last;
+} invisible[] = {
+        { 0xad, 0xad },       { 0x34f, 0x34f },     { 0x61c, 0x61c },     { 0x115f, 0x1160 },
+        { 0x17b4, 0x17b5 },   { 0x180b, 0x180f },   { 0x200b, 0x200f },   { 0x2028, 0x202e },
+        { 0x2060, 0x206f },   { 0x3164, 0x3164 },   { 0xfe00, 0xfe0f },   { 0xfeff, 0xfeff },
+        { 0xffa0, 0xffa0 },   { 0xfff0, 0xfffb },   { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a },
+        { 0xe0000, 0xe0fff },
+};
+
 static bool is_printable(uint32_t c) {
         if (c < 0x20 || (c >= 0x7f && c < 0xa0))
                 return false;
-        /* Marks that change direction or hide: UAX #9, and the line and paragraph separators. */
-        if (c == 0x061c || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-            (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xe0000 && c <= 0xe0fff))
-                return false;
+        for (size_t i = 0; i < sizeof(invisible) / sizeof(*invisible); i++)
+                if (c >= invisible[i].first && c <= invisible[i].last)
+                        return false;
         return true;
 }
 
