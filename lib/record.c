@@ -68,10 +68,11 @@ static void put_number(Walk *w, const char *name, uint64_t v) {
 
 static void put_message(Walk *w, const Record *r) {
         const RecordParties *p = r->parties;
-        char who[96], whom[96], text[512], message[1024];
+        char user[72], who[96], whom[96], text[512], message[1024];
 
         escape_text(whom, sizeof(whom), p->target_comm ?: "?", strlen(p->target_comm ?: "?"));
-        (void)snprintf(who, sizeof(who), "%.64s (uid %u)", p->client_user ?: "?", (unsigned)p->client_uid);
+        escape_text(user, sizeof(user), p->client_user ?: "?", strlen(p->client_user ?: "?"));
+        (void)snprintf(who, sizeof(who), "%s (uid %u)", user, (unsigned)p->client_uid);
 
         switch (r->event) {
         case RECORD_START:
@@ -92,8 +93,9 @@ static void put_message(Walk *w, const Record *r) {
                                p->session, whom, (int)p->target_pid);
                 break;
         case RECORD_END:
+                escape_text(text, sizeof(text), r->reason, strlen(r->reason));
                 (void)snprintf(message, sizeof(message), "Session %s of %s in %s[%d] ended: %s.",
-                               p->session, who, whom, (int)p->target_pid, r->reason);
+                               p->session, who, whom, (int)p->target_pid, text);
                 break;
         case RECORD_DENIED:
                 escape_text(text, sizeof(text), r->reason, strlen(r->reason));
@@ -110,9 +112,12 @@ static void put_message(Walk *w, const Record *r) {
         put_text(w, "MESSAGE", message);
 }
 
-static void put_parties(Walk *w, const RecordParties *p) {
+static void put_parties(Walk *w, const Record *r) {
+        const RecordParties *p = r->parties;
+
         put_text(w, "MANHOLE_SESSION", p->session);
-        if (p->client_pid > 0) {
+        /* A pid of 0 is a client all the same: one in a pid namespace that is not below ours. */
+        if (r->event != RECORD_STALE) {
                 put_number(w, "MANHOLE_CLIENT_UID", p->client_uid);
                 put_text(w, "MANHOLE_CLIENT_USER", p->client_user);
                 put_number(w, "MANHOLE_CLIENT_PID", (uint64_t)p->client_pid);
@@ -156,7 +161,7 @@ int record_fields(const Record *record, RecordField field, void *userdata) {
         put_number(&w, "PRIORITY", (uint64_t)events[record->event].priority);
         put_text(&w, "MANHOLE_EVENT", events[record->event].name);
         put_number(&w, "MANHOLE_VERSION", RECORD_VERSION);
-        put_parties(&w, record->parties);
+        put_parties(&w, record);
         if (record->parties->session)
                 put_in_session(&w, record);
         put_text(&w, "MANHOLE_REASON", record->reason);

@@ -35,9 +35,9 @@ typedef enum RecordEvent {
  * NULL, and ids that are not set, give no field. */
 typedef struct RecordParties {
         const char *session;
-        uid_t client_uid;
+        uid_t client_uid; /* these three: of all events but STALE, which has no client */
         const char *client_user;
-        pid_t client_pid; /* 0: there is no client */
+        pid_t client_pid; /* 0: it cannot be seen from our pid namespace */
         pid_t target_pid;
         uid_t target_uid;
         const char *target_comm;
