@@ -18,6 +18,8 @@ int fd_connect_unix(const char *path, int *ret_fd) {
         struct sockaddr_un sa = { .sun_family = AF_UNIX };
         _cleanup_fd_ int fd = -1;
 
+        if (!*path)
+                return -ENOENT; /* to the kernel it is an abstract name, which anybody may have bound */
         if (strlen(path) >= sizeof(sa.sun_path))
                 return -ENAMETOOLONG;
         strcpy(sa.sun_path, path);
