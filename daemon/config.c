@@ -166,14 +166,22 @@ int config_parse(Config *c, const char *name, const char *text, ConfigError *ret
 
 static int load_file(Config *c, const char *path, ConfigError *ret_error) {
         _cleanup_free_ char *text = NULL;
+        const char *nul;
         size_t n;
         int r = fd_read_file(AT_FDCWD, path, FILE_MAX, &text, &n);
 
-        if (r == 0 && memchr(text, '\0', n))
-                r = -EBADMSG;
         if (r < 0) {
                 (void)snprintf(ret_error->text, sizeof(ret_error->text), "%.256s: %s", path, strerror(-r));
                 return r;
+        }
+        nul = memchr(text, '\0', n);
+        if (nul) {
+                unsigned number = 1;
+
+                for (const char *p = text; p < nul; p++)
+                        number += *p == '\n';
+                (void)snprintf(ret_error->text, sizeof(ret_error->text), "%.256s:%u: a NUL byte", path, number);
+                return -EBADMSG;
         }
         return config_parse(c, path, text, ret_error);
 }
@@ -188,6 +196,11 @@ static int load_folder(Config *c, ConfigError *ret_error) {
         struct dirent **entries;
         int r = 0, n = scandir(CONFIG_FOLDER, &entries, is_fragment, alphasort);
 
+        if (n < 0 && errno != ENOENT) {
+                r = -errno;
+                (void)snprintf(ret_error->text, sizeof(ret_error->text), "%s: %s", CONFIG_FOLDER, strerror(-r));
+                return r;
+        }
         for (int i = 0; i < n; i++) {
                 char path[sizeof(CONFIG_FOLDER) + sizeof(entries[i]->d_name) + 1];
 
