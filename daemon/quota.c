@@ -36,6 +36,9 @@ void quota_done(Quota *q) {
 int quota_charge(Quota *q, uid_t uid) {
         QuotaUser *user = user_find(q, uid);
 
+        /* Before anything is allocated: a refusal must cost nothing. */
+        if ((user ? user->used : 0) >= q->max_per_user)
+                return QUOTA_E_EXCEEDED;
         if (!user) {
                 user = calloc(1, sizeof(*user));
                 if (!user)
@@ -46,8 +49,6 @@ int quota_charge(Quota *q, uid_t uid) {
                         return -ENOMEM;
                 }
         }
-        if (user->used >= q->max_per_user)
-                return QUOTA_E_EXCEEDED;
         user->used++;
         return 0;
 }
