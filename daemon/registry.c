@@ -77,39 +77,63 @@ static bool name_is_unit(const char *name, const char *unit) {
         return strncmp(unit, name, n) == 0 && (!unit[n] || strcmp(unit + n, ".service") == 0);
 }
 
-bool registry_matches(const Target *t, const char *name) {
+static bool is_meant(const Target *t, const char *name) {
         pid_t pid;
 
         if (name[0] == '/')
                 return strcmp(t->path, name) == 0;
         if (parse_pid(name, &pid) == 0)
                 return t->pid == pid;
-        return (t->unit && name_is_unit(name, t->unit)) || (t->has_process && strcmp(t->comm, name) == 0);
+        return t->unit && name_is_unit(name, t->unit);
 }
 
-static unsigned resolve_among(Registry *r, PolicySubject subject, bool visible, const char *name, Target **ret) {
-        unsigned n = 0;
-        Target *t;
+bool registry_matches(const Target *t, const char *name) {
+        pid_t pid;
 
-        TAILQ_FOREACH(t, &r->targets, link) {
-                if (!registry_matches(t, name) ||
-                    policy_decide(subject, target_policy_object(t), POLICY_OBSERVE).allowed != visible)
-                        continue;
-                if (n++ == 0)
-                        *ret = t;
-        }
-        return n;
+        if (is_meant(t, name))
+                return true;
+        return name[0] != '/' && parse_pid(name, &pid) < 0 && t->has_process && strcmp(t->comm, name) == 0;
+}
+
+/*
+ * How well a target answers to a name; 0: not at all. Anybody may bind another process's name in a
+ * folder that all may write to, and call a process of his own after a unit: neither must come
+ * between a person and the one that is meant.
+ */
+enum {
+        ANSWERS = 1,
+        ANSWERS_TRUSTED = 2, /* not known to be stale, nor somebody else's */
+        ANSWERS_MEANT = 4,   /* by more than the name that a process gives itself */
+        ANSWERS_VISIBLE = 8,
+};
+
+static unsigned answer_of(const Target *t, PolicySubject subject, const char *name) {
+        if (!registry_matches(t, name))
+                return 0;
+        return ANSWERS | (t->state == TARGET_LIVE || t->state == TARGET_UNKNOWN ? ANSWERS_TRUSTED : 0) |
+                (is_meant(t, name) ? ANSWERS_MEANT : 0) |
+                (policy_decide(subject, target_policy_object(t), POLICY_OBSERVE).allowed ? ANSWERS_VISIBLE : 0);
 }
 
 int registry_resolve(Registry *r, PolicySubject subject, const char *name, Target **ret) {
-        unsigned n;
+        unsigned best = 0, n = 0;
+        Target *t;
 
         if (!*name)
                 return REGISTRY_E_UNKNOWN;
-        n = resolve_among(r, subject, true, name, ret);
-        if (n > 0)
-                return n == 1 ? 0 : REGISTRY_E_AMBIGUOUS;
+        TAILQ_FOREACH(t, &r->targets, link) {
+                unsigned answer = answer_of(t, subject, name);
+
+                if (answer > best) {
+                        best = answer;
+                        n = 0;
+                }
+                if (answer > 0 && answer == best && n++ == 0)
+                        *ret = t;
+        }
+        if (best == 0)
+                return REGISTRY_E_UNKNOWN;
         /* One that may not be seen is still found, so that the refusal can be told and recorded:
          * that a socket exists is no secret. */
-        return resolve_among(r, subject, false, name, ret) > 0 ? 0 : REGISTRY_E_UNKNOWN;
+        return n > 1 && (best & ANSWERS_VISIBLE) ? REGISTRY_E_AMBIGUOUS : 0;
 }

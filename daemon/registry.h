@@ -38,9 +38,10 @@ Target *registry_find(Registry *r, const Folder *folder, const char *name);
 
 /*
  * The target that @name means to @subject: a pid, the path of a socket, a unit, or the name of a
- * process. Targets that the subject may see come first; without any, one that it may not is
- * returned, for the policy to refuse. Returns 0, REGISTRY_E_UNKNOWN or REGISTRY_E_AMBIGUOUS; with
- * the latter *ret is one of them.
+ * process. Targets that the subject may see come first, then those that are meant by more than the
+ * name a process gave itself, then those that are neither stale nor untrusted. Without any that may
+ * be seen, one that may not is returned, for the policy to refuse. Returns 0, REGISTRY_E_UNKNOWN or
+ * REGISTRY_E_AMBIGUOUS; with the latter *ret is one of them.
  */
 int registry_resolve(Registry *r, PolicySubject subject, const char *name, Target **ret);
 
