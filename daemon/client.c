@@ -18,9 +18,14 @@
 
 static void client_dispatch(Client *c);
 
+/* One call at a time, and none while an answer waits to be read: what else is sent waits in the
+ * socket, at its sender's cost. */
+static bool client_takes_calls(const Client *c) {
+        return !c->message && !c->closing && evbuffer_get_length(c->out) == 0;
+}
+
 static void client_watch(Client *c) {
-        /* One call at a time: what else is sent waits in the socket. */
-        bool reads = !c->message && !c->closing;
+        bool reads = client_takes_calls(c) && c->hungry && !c->eof;
         bool writes = evbuffer_get_length(c->out) > 0;
 
         if (c->ended)
@@ -60,9 +65,9 @@ static void client_done_with_call(Client *c) {
         c->waiting = false;
         c->session = NULL;
         client_watch(c);
-        /* The next call may have been read already. */
+        /* The next call may have been read already. It waits for its turn, as others' do. */
         if (!c->ended)
-                event_active(c->writable, EV_WRITE, 0);
+                (void)event_add(c->next, &(struct timeval){});
 }
 
 void client_reply(Client *c, json_t *parameters) {
@@ -94,7 +99,8 @@ void client_refuse(Client *c, const char *error, const char *reason) {
 static void client_parse(Client *c) {
         int r = varlink_reader_next(&c->reader, &c->message);
 
-        if (r == 0 && !c->message)
+        c->hungry = r == 0 && !c->message;
+        if (c->hungry)
                 return;
         if (r == 0)
                 r = varlink_call_parse(c->message, &c->call);
@@ -113,9 +119,12 @@ static void client_dispatch(Client *c) {
                 client_end(c);
                 return;
         }
-        if (!c->message && !c->closing)
+        if (client_takes_calls(c))
                 client_parse(c);
-        client_watch(c);
+        if (client_takes_calls(c) && c->hungry && c->eof)
+                client_end(c);
+        else
+                client_watch(c);
 }
 
 static void client_on_readable(evutil_socket_t fd, short what, void *userdata) {
@@ -133,15 +142,16 @@ static void client_on_readable(evutil_socket_t fd, short what, void *userdata) {
         k = read(fd, bytes, n);
         if (k < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
-        if (k <= 0) {
+        if (k < 0) {
                 client_end(c);
                 return;
         }
+        c->eof = k == 0;
         varlink_reader_added(&c->reader, (size_t)k);
         client_dispatch(c);
 }
 
-static void client_on_writable(evutil_socket_t fd, short what, void *userdata) {
+static void client_on_turn(evutil_socket_t fd, short what, void *userdata) {
         client_dispatch(userdata);
 }
 
@@ -155,11 +165,13 @@ int client_new_consume(const ClientHost *host, int fd, const Peer *peer, Client 
         c->host = host;
         c->fd = fd;
         c->peer = *peer;
+        c->hungry = true;
         varlink_reader_init(&c->reader, CALL_MAX);
         c->out = evbuffer_new();
         c->readable = event_new(host->loop, fd, EV_READ | EV_PERSIST, client_on_readable, c);
-        c->writable = event_new(host->loop, fd, EV_WRITE | EV_PERSIST, client_on_writable, c);
-        if (!c->out || !c->readable || !c->writable) {
+        c->writable = event_new(host->loop, fd, EV_WRITE | EV_PERSIST, client_on_turn, c);
+        c->next = event_new(host->loop, -1, 0, client_on_turn, c);
+        if (!c->out || !c->readable || !c->writable || !c->next) {
                 client_free(c);
                 return -ENOMEM;
         }
@@ -175,6 +187,8 @@ void client_free(Client *c) {
                 event_free(c->readable);
         if (c->writable)
                 event_free(c->writable);
+        if (c->next)
+                event_free(c->next);
         if (c->out)
                 evbuffer_free(c->out);
         varlink_reader_done(&c->reader);

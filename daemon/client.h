@@ -36,9 +36,11 @@ struct Client {
         Peer peer;
         VarlinkReader reader;
         struct evbuffer *out; /* owned */
-        struct event *readable, *writable;
+        struct event *readable, *writable, *next; /* owned; next: the reader may hold one more call */
         json_t *message;     /* owned: the call being served; NULL between calls */
         VarlinkCall call;    /* views of message */
+        bool hungry;         /* the reader holds no whole message */
+        bool eof;            /* no more will come; what has come is still answered */
         bool closing, ended; /* closing: ends when all is written */
         bool uncharged; /* of the owner: one too many, refused, and not counted */
         /* Of the broker, while a call waits. */

@@ -9,6 +9,19 @@
 #define SERVICE "org.varlink.service"
 #define DOCUMENTATION "man:manholed(8)"
 
+/* Says which parameter the method does not have, if there is one besides @known (may be NULL). */
+static bool refuse_unknown(Client *client, json_t *parameters, const char *known) {
+        const char *name;
+        json_t *value;
+
+        json_object_foreach(parameters, name, value)
+                if (!known || strcmp(name, known) != 0) {
+                        client_error(client, ERROR_INVALID_PARAMETER, "parameter", name);
+                        return true;
+                }
+        return false;
+}
+
 static void get_info(Client *client) {
         json_t *names = json_array();
 
@@ -38,20 +51,24 @@ static void get_description(Client *client, json_t *parameters) {
 }
 
 bool service_call(Client *client, const VarlinkCall *call) {
-        if (strcmp(call->method, SERVICE ".GetInfo") == 0)
-                get_info(client);
-        else if (strcmp(call->method, SERVICE ".GetInterfaceDescription") == 0)
-                get_description(client, call->parameters);
-        else
+        if (strcmp(call->method, SERVICE ".GetInfo") == 0) {
+                if (!refuse_unknown(client, call->parameters, NULL))
+                        get_info(client);
+        } else if (strcmp(call->method, SERVICE ".GetInterfaceDescription") == 0) {
+                if (!refuse_unknown(client, call->parameters, "interface"))
+                        get_description(client, call->parameters);
+        } else
                 return false;
         return true;
 }
 
 void service_unknown_method(Client *client, const VarlinkCall *call) {
         const char *dot = strrchr(call->method, '.');
+        size_t n = dot ? (size_t)(dot - call->method) : strlen(call->method);
 
-        if (!dot || !find_interface(call->method, (size_t)(dot - call->method)))
-                client_error(client, ERROR_INTERFACE_NOT_FOUND, "interface", call->method);
+        if (!dot || !find_interface(call->method, n))
+                client_error_object(client, ERROR_INTERFACE_NOT_FOUND,
+                                    json_pack("{s:s%}", "interface", call->method, n));
         else
                 client_error(client, ERROR_METHOD_NOT_FOUND, "method", call->method);
 }
