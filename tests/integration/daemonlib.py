@@ -9,13 +9,12 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import time
 
 import pytest
 
@@ -339,12 +338,14 @@ class Process:
     def __init__(self, code, *arguments, uid=US, env=None, python=PYTHON):
         self.process = subprocess.Popen(
             [python, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env=environment(PYTHONPATH=place().path / "python") if env is None else env, cwd="/", **as_user(uid),
+            bufsize=0, env=environment(PYTHONPATH=place().path / "python") if env is None else env, cwd="/", **as_user(uid),
         )
         self.pid = self.process.pid
         assert self.line() == "READY"
 
     def line(self):
+        ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT)
+        assert ready, "the process does not answer"
         return self.process.stdout.readline().decode().rstrip("\n")
 
     def tell(self, text):
@@ -395,7 +396,7 @@ def accept():
 def frame(kind, number, payload=b""):
     client.sendall(pack("<III", len(payload), kind, number) + payload)
 def hello():
-    frame(128, 0, b"{}".ljust(256 - 12))
+    frame(128, 0, b"{}".ljust(256))
 def receive(n):
     data = b""
     while len(data) < n and (more := client.recv(n - len(data))):
