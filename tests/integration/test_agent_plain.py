@@ -370,11 +370,12 @@ def test_log_and_thread_names_are_those_people_know(host):
     stamp = rf"^Manhole\[{host.pid}:\d+\.\d{{4}}\]: "
     host.wait_err(stamp + f"Manhole UDS path: {host.path}$")
     host.wait_err(stamp + rf"Waiting for new connection \(in pid:{host.pid}\) \.\.\.$")
-    assert "Manhole" in host.thread_names()
+    # A thread names itself, some moments after it is there.
+    wait_for(lambda: "Manhole" in host.thread_names(), "the listener's name")
     with connect(host):
         host.wait_err(stamp + r"Started ManholeConnectionThread thread\. Checking credentials \.\.\.$")
         host.wait_err(stamp + rf"Accepted connection on fd:\d+ from PID:{os.getpid()} UID:\d+ GID:\d+$")
-        assert f"Manhole < PID:{os.getpid()}"[:15] in host.thread_names()
+        wait_for(lambda: f"Manhole < PID:{os.getpid()}"[:15] in host.thread_names(), "the console's name")
     host.wait_err(stamp + r"DONE\.$")
     host.wait_err(stamp + r"Cleaned up\.$")
 

@@ -111,7 +111,7 @@ static void input_and_output_carry_data_and_its_place(void **state) {
 
         walk(&c, &(Record){ .event = RECORD_OUTPUT, .parties = &parties, .seq = UINT64_MAX, .usec = UINT64_MAX,
                             .position = UINT64_MAX, .frame = "prompt", .data = ">>> ", .n_data = 4 });
-        assert_all_fields(&c, IN_SESSION, "MESSAGE_ID=bcd1fd08f095461ebcf797fbe8871978", "PRIORITY=7",
+        assert_all_fields(&c, IN_SESSION, "MESSAGE_ID=bcd1fd08f095461ebcf797fe88719784", "PRIORITY=7",
                           "MANHOLE_EVENT=output", "MANHOLE_SEQ=18446744073709551615",
                           "MANHOLE_USEC=18446744073709551615", "MANHOLE_POS=18446744073709551615",
                           "MANHOLE_FRAME=prompt", "MANHOLE_DATA=>>> ", "OBJECT_PID=4242");

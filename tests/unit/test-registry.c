@@ -224,8 +224,8 @@ static void a_squatter_in_another_folder_does_not_come_between(void **state) {
 
         registry_init(&r);
         /* Bob binds /tmp/manhole-55, the name of a service that has a /tmp of its own. */
-        squatter = add(&r, TMP, 55, 33, "gunicorn", "web.service");
-        squatter->file.st_uid = 1001;
+        squatter = add(&r, TMP, 55, 1001, "gunicorn", "web.service");
+        squatter->ids = (ProcStatus){ .ruid = 33, .euid = 33, .suid = 33 };
         squatter->state = TARGET_UNTRUSTED;
         service = add(&r, SERVICE_TMP, 55, 33, "gunicorn", "web.service");
         assert_ptr_equal(resolve(&r, root, "55"), service);
