@@ -137,9 +137,14 @@ static void receive(Session *s) {
 }
 
 void connection_event(Session *s, uint32_t events) {
+        bool lost;
+
         if (events & EPOLLOUT)
                 s->blocked = false;
-        if (s->lost)
+        pthread_mutex_lock(&s->lock);
+        lost = s->lost;
+        pthread_mutex_unlock(&s->lock);
+        if (lost)
                 return;
         if (events & EPOLLIN)
                 receive(s);

@@ -233,8 +233,8 @@ static void *console_main(void *arg) {
         snprintf(name, sizeof(name), "Manhole < PID:%ld", (long)s->peer.pid);
         thread_set_name(name);
         log_line("Started ManholeConnectionThread thread. Checking credentials ...");
-        log_line("Accepted connection on fd:%d from PID:%ld UID:%lu GID:%lu", s->fd, (long)s->peer.pid,
-                 (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
+        log_line("Accepted connection on fd:%d from PID:%ld UID:%lu GID:%lu", s->accepted_fd,
+                 (long)s->peer.pid, (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
 
         gil = PyGILState_Ensure();
         s->thread_id = PyThread_get_thread_ident();

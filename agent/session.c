@@ -31,7 +31,7 @@ Session *session_new_consume(int fd, const Peer *peer, bool framed) {
                 return NULL;
         }
         s->n_refs = 1;
-        s->fd = fd;
+        s->fd = s->accepted_fd = fd;
         s->owner = getpid();
         s->peer = *peer;
         s->framed = framed;

@@ -53,6 +53,7 @@ typedef struct Session {
         atomic_uint n_refs;
         pid_t owner; /* the process: a child after fork must leave it alone */
         Peer peer;
+        int accepted_fd; /* for the log: what fd was at first */
         bool framed;
         struct Session *previous, *next; /* listener's list, under its lock */
 

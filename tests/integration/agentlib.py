@@ -40,9 +40,16 @@ def environment(**changes):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MANHOLE"))}
     env.update(PYTHONPATH=str(AGENT), PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1")
     if "address" in os.environ.get("MANHOLED_SANITIZER", ""):
-        libasan = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True)
-        env.update(LD_PRELOAD=libasan.stdout.strip(), PYTHONMALLOC="malloc")
-        env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
+        # With libstdc++ beside it, or libasan stops the first C++ exception (greenlet's).
+        libraries = [
+            subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+            for name in ("libasan.so", "libstdc++.so.6")
+        ]
+        env.update(
+            LD_PRELOAD=" ".join(libraries),
+            PYTHONMALLOC="malloc",
+            ASAN_OPTIONS="detect_leaks=0:" + os.environ.get("ASAN_OPTIONS", ""),
+        )
     env.update({k: str(v) for k, v in changes.items() if v is not None})
     for name in [k for k, v in changes.items() if v is None]:
         env.pop(name, None)
@@ -136,6 +143,12 @@ class Host:
 
     def thread_names(self):
         return list(self.threads().values())
+
+    def wait_thread(self, name):
+        """The id of the thread that has this name: it takes it when it has started."""
+        return wait_for(
+            lambda: next((t for t, n in self.threads().items() if n == name), None), f"thread {name}"
+        )
 
     def wait(self, timeout=TIMEOUT):
         status = self.process.wait(timeout)

@@ -43,7 +43,8 @@ def test_questions_disturb_and_log_nothing(host, client):
     assert client.ask(HELLO)["pid"] == host.pid
     host.do("pass")
     assert host.err[start:] == []
-    assert sorted(host.thread_names())[0] == "Manhole" and len(host.thread_names()) == 2
+    host.wait_thread("Manhole")
+    assert len(host.thread_names()) == 2
 
 
 @pytest.mark.parametrize("kind", [COMPLETE, HISTORY, STACKS, TASKS, HEALTH])

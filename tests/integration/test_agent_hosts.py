@@ -94,7 +94,10 @@ def test_logging_threads_never_wait_for_a_stalled_client():
 
 
 def test_stacks_show_every_thread():
-    with Host(HOSTS / "threads.py") as host, Plain(host.path) as client:
+    with Host(HOSTS / "threads.py") as host:
+        for n in range(3):
+            host.wait_out(f"^worker-{n} ")
+        client = Plain(host.path)
         text = client.until(BANNER_END).decode()
         assert text.count("######### ProcessID=") == 4
         assert text.count("in work") == 3

@@ -272,7 +272,7 @@ def test_import_and_install_stay_light():
 
 def test_idle_agent_wakes_for_nothing():
     with plain_host() as host:
-        tid = next(t for t, name in host.threads().items() if name == "Manhole")
+        tid = host.wait_thread("Manhole")
 
         def switches():
             status = pathlib.Path(f"/proc/{host.pid}/task/{tid}/status").read_text()

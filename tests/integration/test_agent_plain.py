@@ -370,12 +370,11 @@ def test_log_and_thread_names_are_those_people_know(host):
     stamp = rf"^Manhole\[{host.pid}:\d+\.\d{{4}}\]: "
     host.wait_err(stamp + f"Manhole UDS path: {host.path}$")
     host.wait_err(stamp + rf"Waiting for new connection \(in pid:{host.pid}\) \.\.\.$")
-    # A thread names itself, some moments after it is there.
-    wait_for(lambda: "Manhole" in host.thread_names(), "the listener's name")
+    host.wait_thread("Manhole")
     with connect(host):
         host.wait_err(stamp + r"Started ManholeConnectionThread thread\. Checking credentials \.\.\.$")
         host.wait_err(stamp + rf"Accepted connection on fd:\d+ from PID:{os.getpid()} UID:\d+ GID:\d+$")
-        wait_for(lambda: f"Manhole < PID:{os.getpid()}"[:15] in host.thread_names(), "the console's name")
+        host.wait_thread(f"Manhole < PID:{os.getpid()}"[:15])
     host.wait_err(stamp + r"DONE\.$")
     host.wait_err(stamp + r"Cleaned up\.$")
 
@@ -435,7 +434,7 @@ def test_signals_stay_with_the_application(host):
     with connect(host) as client:
         mask = client.run("import signal; sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))")
         assert eval(mask) == []
-    tid = next(t for t in host.threads() if host.threads()[t] == "Manhole")
+    tid = host.wait_thread("Manhole")
     status = open(f"/proc/{host.pid}/task/{tid}/status").read()
     blocked = int(re.search(r"SigBlk:\s*([0-9a-f]+)", status).group(1), 16)
     assert blocked & 1 << signal.SIGTERM - 1 and not blocked & 1 << signal.SIGSEGV - 1
