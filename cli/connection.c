@@ -22,15 +22,17 @@
 
 char *connection_default_control(void) {
         const char *runtime = getenv("XDG_RUNTIME_DIR");
-        _cleanup_free_ char *own = NULL, *system = strdup(SYSTEM_CONTROL);
+        _cleanup_free_ char *own = NULL;
+        bool system_wide;
+        char *control;
 
-        if (!system || (runtime && asprintf(&own, "%s/manholed/control", runtime) < 0))
+        if (runtime && asprintf(&own, "%s/manholed/control", runtime) < 0)
                 message_out_of_memory();
-        if (geteuid() == 0 || !own)
-                return TAKE_PTR(system);
-        if (access(own, F_OK) < 0 && access(system, F_OK) == 0)
-                return TAKE_PTR(system);
-        return TAKE_PTR(own);
+        system_wide = geteuid() == 0 || !own || (access(own, F_OK) < 0 && access(SYSTEM_CONTROL, F_OK) == 0);
+        control = strdup(system_wide ? SYSTEM_CONTROL : own);
+        if (!control)
+                message_out_of_memory();
+        return control;
 }
 
 int connection_open(Connection *c, const char *control) {

@@ -30,4 +30,5 @@ void connection_done(Connection *c);
 int connection_call(Connection *c, const char *method, json_t *parameters, uint64_t deadline, json_t **ret);
 
 /* The same with "upgrade": afterwards the descriptor and what the reader holds are raw bytes. */
-int connection_upgrade(Connection *c, const char *method, json_t *parameters, uint64_t deadline, json_t **ret);
+int connection_upgrade(Connection *c, const char *method, json_t *parameters, uint64_t deadline,
+                       json_t **ret);

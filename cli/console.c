@@ -126,7 +126,8 @@ static void on_end(Console *c, json_t *end) {
         else if (reason && strcmp(reason, "stopping") == 0)
                 console_end(c, EXIT_FAILED, "process %d is ending, and its console with it", (int)c->pid);
         else
-                console_end(c, EXIT_FAILED, "the console was ended: %s", reason ? reason : "no reason given");
+                console_end(c, EXIT_FAILED, "the console was ended: %s",
+                            reason ? reason : "no reason given");
 }
 
 static void on_frame(void *userdata, uint32_t type, uint32_t id, const char *payload, size_t n) {

@@ -23,25 +23,24 @@
 /* Of silence, after which the other side is the pure-Python package: docs/CONSOLE-PROTOCOL.md. */
 #define HELLO_USEC (2 * USEC_PER_SEC)
 
-/* The socket's path, and the PID its name promises (0 when it promises none). */
-static int resolve(const char *target, char **ret_path, pid_t *ret_pid) {
-        char *path;
+#define PATH_SIZE sizeof(((struct sockaddr_un *)NULL)->sun_path)
 
+/* The socket's path, and the PID its name promises (0 when it promises none). */
+static int resolve(const char *target, char ret_path[PATH_SIZE], pid_t *ret_pid) {
         *ret_pid = 0;
         if (parse_pid(target, ret_pid) == 0) {
-                if (asprintf(&path, SOCKET_PREFIX "%d", (int)*ret_pid) < 0)
-                        message_out_of_memory();
-        } else if (strchr(target, '/')) {
-                if (strncmp(target, SOCKET_PREFIX, strlen(SOCKET_PREFIX)) == 0)
-                        (void)parse_pid(target + strlen(SOCKET_PREFIX), ret_pid);
-                path = strdup(target);
-                if (!path)
-                        message_out_of_memory();
-        } else {
+                (void)snprintf(ret_path, PATH_SIZE, SOCKET_PREFIX "%d", (int)*ret_pid);
+        } else if (!strchr(target, '/')) {
                 message_error("without manholed a target is a PID or the path of a socket, not %s", target);
                 return EXIT_USAGE;
+        } else if (strlen(target) >= PATH_SIZE) {
+                message_error("%s: longer than the path of a socket can be", target);
+                return EXIT_NO_TARGET;
+        } else {
+                strcpy(ret_path, target);
+                if (strncmp(target, SOCKET_PREFIX, strlen(SOCKET_PREFIX)) == 0)
+                        (void)parse_pid(target + strlen(SOCKET_PREFIX), ret_pid);
         }
-        *ret_path = path;
         return EXIT_DONE;
 }
 
@@ -72,8 +71,6 @@ static int connect_framed(const char *path, int *ret_fd) {
         struct stat st;
         int r;
 
-        if (strlen(path) >= sizeof(sa.sun_path))
-                return -ENAMETOOLONG;
         strcpy(sa.sun_path, path);
         if (stat(path, &st) < 0)
                 return -errno;
@@ -113,8 +110,8 @@ static int check_listener(int fd, const char *path, pid_t pid, pid_t *ret_pid) {
                 return EXIT_FAILED;
         }
         if (st.st_uid != cred.uid) {
-                message_error("%s was made by uid %u, but process %d is uid %u", path, cred.uid, (int)cred.pid,
-                              st.st_uid);
+                message_error("%s was made by uid %u, but process %d is uid %u", path, cred.uid,
+                              (int)cred.pid, st.st_uid);
                 return EXIT_REFUSED;
         }
         *ret_pid = cred.pid;
@@ -148,13 +145,13 @@ static int first_byte(int fd, uint64_t deadline, bool *ret_framed) {
 }
 
 int session_open_direct(Session *s, const char *target, uint64_t deadline) {
-        _cleanup_free_ char *path = NULL;
         _cleanup_fd_ int fd = -1;
+        char path[PATH_SIZE];
         bool framed;
         pid_t pid;
         int r;
 
-        r = resolve(target, &path, &pid);
+        r = resolve(target, path, &pid);
         if (r != EXIT_DONE)
                 return r;
         r = connect_framed(path, &fd);

@@ -202,7 +202,8 @@ static bool tail_can_stay(void) {
         int rows, columns;
 
         rl_get_screen_size(&rows, &columns);
-        return tail.n < TAIL_MAX && columns > 0 && tail.n < (size_t)columns && !memchr(tail.data, '\t', tail.n);
+        return tail.n < TAIL_MAX && columns > 0 && tail.n < (size_t)columns &&
+               !memchr(tail.data, '\t', tail.n);
 }
 
 static void begin(void) {

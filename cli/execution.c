@@ -148,7 +148,8 @@ static void wait_for_end(Execution *e, uint64_t deadline, int pidfd) {
 /* What the prompt would show of the result, and what Python shows of an exception. */
 static int conclude(Execution *e) {
         const char *result = json_string_value(json_object_get(e->end, "result"));
-        json_t *status = json_object_get(e->end, "status"), *exception = json_object_get(e->end, "exception");
+        json_t *status = json_object_get(e->end, "status"),
+               *exception = json_object_get(e->end, "exception");
         const char *traceback = json_string_value(json_object_get(exception, "traceback"));
         const char *line_end = "\n";
 
@@ -194,19 +195,19 @@ int execution_run(Execution *e, pid_t pid, const char *code, size_t n, uint64_t 
         if (timed_out) {
                 if (e->ended)
                         (void)conclude(e);
-                message_error(e->ended ? "timed out: the code was interrupted" :
-                                         "timed out: the code was interrupted and still runs");
+                message_error(e->ended ? "timed out: the code was interrupted"
+                                       : "timed out: the code was interrupted and still runs");
                 return EXIT_TIMED_OUT;
         }
         return conclude(e);
 }
 
 json_t *execution_report(const Execution *e) {
-        json_t *report = json_pack("{s:O?, s:O?, s:O?, s:o, s:o}", "result", json_object_get(e->end, "result"),
-                                   "status", json_object_get(e->end, "status"), "exception",
-                                   json_object_get(e->end, "exception"), "output",
-                                   json_bytes(e->kept_out.data, e->kept_out.n), "error",
-                                   json_bytes(e->kept_err.data, e->kept_err.n));
+        json_t *report = json_pack(
+                "{s:O?, s:O?, s:O?, s:o, s:o}", "result", json_object_get(e->end, "result"), "status",
+                json_object_get(e->end, "status"), "exception", json_object_get(e->end, "exception"),
+                "output", json_bytes(e->kept_out.data, e->kept_out.n), "error",
+                json_bytes(e->kept_err.data, e->kept_err.n));
 
         if (!report)
                 message_out_of_memory();

@@ -90,7 +90,9 @@ static int verb_help(const Options *options, int n_words, char **words) {
 }
 
 static int parse_json(const char *text, JsonMode *ret) {
-        static const char *const names[] = { [JSON_OFF] = "off", [JSON_SHORT_LINE] = "short", [JSON_PRETTY] = "pretty" };
+        static const char *const names[] = {
+                [JSON_OFF] = "off", [JSON_SHORT_LINE] = "short", [JSON_PRETTY] = "pretty"
+        };
 
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
                 if (strcmp(text, names[i]) == 0) {
@@ -121,9 +123,12 @@ static unsigned option_needs(int option, const char **ret_name) {
                 unsigned takes;
                 const char *name;
         } needs[] = {
-                { ARG_JSON, TAKES_JSON, "--json" },       { 'j', TAKES_JSON, "-j" },
-                { ARG_REASON, TAKES_REASON, "--reason" }, { ARG_DIRECT, TAKES_DIRECT, "--direct" },
-                { 'f', TAKES_FILE, "--file" },            { ARG_TIMEOUT, TAKES_TIMEOUT, "--timeout" },
+                { ARG_JSON, TAKES_JSON, "--json" },
+                { 'j', TAKES_JSON, "-j" },
+                { ARG_REASON, TAKES_REASON, "--reason" },
+                { ARG_DIRECT, TAKES_DIRECT, "--direct" },
+                { 'f', TAKES_FILE, "--file" },
+                { ARG_TIMEOUT, TAKES_TIMEOUT, "--timeout" },
         };
 
         for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
@@ -246,7 +251,7 @@ static int check(const CommandLine *line, const Verb *verb, int n_words) {
 
 static int run(int argc, char **argv) {
         CommandLine line = { .options = { .legend = true, .pager = true } };
-        _cleanup_free_ char *control = NULL;
+        _cleanup_free_ char *control = connection_default_control();
         const Verb *verb = &verbs[0];
         int c, r;
 
@@ -278,7 +283,7 @@ static int run(int argc, char **argv) {
                 return r;
 
         if (!line.options.control || !*line.options.control)
-                line.options.control = control = connection_default_control();
+                line.options.control = control;
         return verb->run(&line.options, argc, argv);
 }
 

@@ -108,9 +108,9 @@ static int set_signal(const char *text) {
 
 static int parse_arguments(int argc, char **argv, bool *ret_help) {
         static const struct option long_options[] = {
-                { "help", no_argument, NULL, 'h' },          { "timeout", required_argument, NULL, 't' },
-                { "signal", required_argument, NULL, 's' },  { "USR1", no_argument, NULL, '1' },
-                { "USR2", no_argument, NULL, '2' },          {},
+                { "help", no_argument, NULL, 'h' },         { "timeout", required_argument, NULL, 't' },
+                { "signal", required_argument, NULL, 's' }, { "USR1", no_argument, NULL, '1' },
+                { "USR2", no_argument, NULL, '2' },         {},
         };
         char *end;
         int c, r = EXIT_DONE;
@@ -144,7 +144,8 @@ static int parse_arguments(int argc, char **argv, bool *ret_help) {
         if (argc - optind != 1)
                 return bad_usage("exactly one PID is needed", NULL);
         if (parse_target(argv[optind]) < 0)
-                return bad_usage("neither a process id nor a path in the form /tmp/manhole-1234", argv[optind]);
+                return bad_usage("neither a process id nor a path in the form /tmp/manhole-1234",
+                                 argv[optind]);
         if (arg_signal != 0 && arg_pid == 0)
                 return bad_usage("a signal needs a process id", NULL);
         return EXIT_DONE;
@@ -192,9 +193,9 @@ static int open_manhole(int *ret_fd) {
                 (void)poll(NULL, 0, (int)(RETRY_USEC / USEC_PER_MSEC));
         }
         message_error("timed out: %s %s", arg_path,
-                      r == -ENOENT       ? "does not exist" :
-                      r == -ECONNREFUSED ? "has no listener" :
-                                           "is busy with other clients");
+                      r == -ENOENT         ? "does not exist"
+                      : r == -ECONNREFUSED ? "has no listener"
+                                           : "is busy with other clients");
         return EXIT_TIMED_OUT;
 }
 

@@ -8,4 +8,4 @@
 
 void message_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-_Noreturn void message_out_of_memory(void);
+void message_out_of_memory(void) __attribute__((noreturn));

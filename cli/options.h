@@ -16,9 +16,9 @@ typedef struct Options {
         const char *control; /* path of the daemon's socket; never NULL for a verb */
         JsonMode json;
         bool legend, pager;
-        const char *reason; /* attach; may be NULL */
-        bool direct;        /* attach */
-        const char *file;   /* exec; may be NULL */
+        const char *reason;    /* attach; may be NULL */
+        bool direct;           /* attach */
+        const char *file;      /* exec; may be NULL */
         uint64_t timeout_usec; /* exec; 0 means none */
 } Options;
 

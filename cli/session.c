@@ -28,7 +28,8 @@ static char *text_or_empty(json_t *reply, const char *key) {
         return copy;
 }
 
-int session_open(Session *s, const char *control, const char *target, const char *reason, uint64_t deadline) {
+int session_open(Session *s, const char *control, const char *target, const char *reason,
+                 uint64_t deadline) {
         _cleanup_(connection_done) Connection connection = CONNECTION_INIT;
         json_t *parameters = target_parameters(target), *reply = NULL;
         const char *rest;

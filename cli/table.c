@@ -7,7 +7,6 @@
 #include <wchar.h>
 
 #include "cli/message.h"
-#include "lib/cleanup.h"
 
 #define ELLIPSIS "\xe2\x80\xa6"
 
@@ -111,7 +110,7 @@ static void print_cell(FILE *stream, const char *text, size_t width, TableFlags 
 }
 
 void table_print(const Table *t, FILE *stream, unsigned width, bool heading) {
-        _cleanup_free_ size_t *widths = calloc(t->n_columns, sizeof(*widths));
+        size_t *widths = calloc(t->n_columns, sizeof(*widths));
 
         if (!widths)
                 message_out_of_memory();
@@ -129,9 +128,11 @@ void table_print(const Table *t, FILE *stream, unsigned width, bool heading) {
                 shrink(t, widths, width);
 
         for (size_t i = 0; heading && i < t->n_columns; i++)
-                print_cell(stream, t->columns[i].heading, widths[i], t->columns[i].flags, i + 1 == t->n_columns);
+                print_cell(stream, t->columns[i].heading, widths[i], t->columns[i].flags,
+                           i + 1 == t->n_columns);
         for (size_t row = 0; row < t->n_rows; row++)
                 for (size_t i = 0; i < t->n_columns; i++)
-                        print_cell(stream, t->cells[row * t->n_columns + i], widths[i],
-                                   t->columns[i].flags, i + 1 == t->n_columns);
+                        print_cell(stream, t->cells[row * t->n_columns + i], widths[i], t->columns[i].flags,
+                                   i + 1 == t->n_columns);
+        free(widths);
 }

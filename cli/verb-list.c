@@ -18,35 +18,39 @@
 #define LINES_AROUND 3U /* heading, blank line, footer */
 
 static const TableColumn columns[] = {
-        { "PID", TABLE_RIGHT },
-        { "USER", TABLE_LEFT },
-        { "UNIT", TABLE_SHRINK },
-        { "COMMAND", TABLE_SHRINK },
-        { "PYTHON", TABLE_LEFT },
-        { "STATE", TABLE_LEFT },
+        { "PID", TABLE_RIGHT },      { "USER", TABLE_LEFT },   { "UNIT", TABLE_SHRINK },
+        { "COMMAND", TABLE_SHRINK }, { "PYTHON", TABLE_LEFT }, { "STATE", TABLE_LEFT },
         { "SESSIONS", TABLE_RIGHT },
 };
 #define N_COLUMNS (sizeof(columns) / sizeof(columns[0]))
 
-static int compare_pids(const void *a, const void *b) {
-        pid_t left = target_pid(*(json_t *const *)a), right = target_pid(*(json_t *const *)b);
+typedef struct Row {
+        json_t *target; /* borrowed */
+        pid_t pid;
+} Row;
 
-        return (left > right) - (left < right);
+static int compare_pids(const void *a, const void *b) {
+        const Row *left = a, *right = b;
+
+        return (left->pid > right->pid) - (left->pid < right->pid);
 }
 
 /* A new array, in the order of the PIDs. */
 static json_t *sorted(json_t *targets) {
         size_t n = json_array_size(targets);
-        _cleanup_free_ json_t **items = calloc(n + 1, sizeof(*items));
+        _cleanup_free_ Row *rows = calloc(n + 1, sizeof(*rows));
         json_t *result = json_array();
 
-        if (!items || !result)
+        if (!rows || !result)
                 message_out_of_memory();
+        for (size_t i = 0; i < n; i++) {
+                json_t *target = json_array_get(targets, i);
+
+                rows[i] = (Row){ .target = target, .pid = target_pid(target) };
+        }
+        qsort(rows, n, sizeof(*rows), compare_pids);
         for (size_t i = 0; i < n; i++)
-                items[i] = json_array_get(targets, i);
-        qsort(items, n, sizeof(*items), compare_pids);
-        for (size_t i = 0; i < n; i++)
-                if (json_array_append(result, items[i]) < 0)
+                if (json_array_append(result, rows[i].target) < 0)
                         message_out_of_memory();
         return result;
 }

@@ -47,7 +47,9 @@ static void other_sequences_are_shown(void **state) {
         assert_filtered(TEXT("\x1b]0;t\x07"), "\\x1b]0;t\\x07");
         assert_filtered(TEXT("\x1b[?25l"), "\\x1b[?25l");
         assert_filtered(TEXT("\x1b\x1b[31mx"), "\\x1b\x1b[31mx\x1b[0m");
-        assert_filtered(TEXT("\xc2\x9b" "2J"), "\\xc2\\x9b2J");
+        assert_filtered(TEXT("\xc2\x9b"
+                             "2J"),
+                        "\\xc2\\x9b2J");
 }
 
 static void text_cannot_be_hidden(void **state) {
@@ -57,7 +59,9 @@ static void text_cannot_be_hidden(void **state) {
         assert_filtered(TEXT("\x1b[38;5;8mx"), "\x1b[38;5;8mx\x1b[0m"); /* a colour's number */
         assert_filtered(TEXT("\x1b[38;8mx"), "\\x1b[38;8mx");
         assert_filtered(TEXT("\x1b[256mx"), "\\x1b[256mx");
-        assert_filtered(TEXT("a\xe2\x80\xae" "b"), "a\\xe2\\x80\\xaeb");
+        assert_filtered(TEXT("a\xe2\x80\xae"
+                             "b"),
+                        "a\\xe2\\x80\\xaeb");
 }
 
 static void what_is_cut_short_at_the_end_is_shown(void **state) {

@@ -62,7 +62,7 @@ static void no_column_is_narrower_than_its_heading(void **state) {
 
 static void wide_characters_take_two_columns(void **state) {
         static const char *const rows[][4] = {
-                { "1", "\xe6\xbc\xa2\xe5\xad\x97\xe6\xbc\xa2\xe5\xad\x97", "x", "1" }, /* four, each two wide */
+                { "1", "\xe6\xbc\xa2\xe5\xad\x97\xe6\xbc\xa2\xe5\xad\x97", "x", "1" }, /* four, two wide */
                 { "2", "12345678", "x", "1" },
         };
 
