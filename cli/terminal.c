@@ -111,7 +111,6 @@ int terminal_poll(struct pollfd *fds, nfds_t n, uint64_t deadline, TerminalEvent
 }
 
 void terminal_stop(void) {
-        restore();
         (void)raise(SIGSTOP);
 }
 

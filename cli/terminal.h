@@ -31,8 +31,7 @@ typedef struct TerminalEvents {
  * signal or at the deadline, or negative errno. */
 int terminal_poll(struct pollfd *fds, nfds_t n, uint64_t deadline, TerminalEvents *ret);
 
-/* Stops the program as Ctrl-Z does, with the terminal as the shell knows it; returns when it is
- * continued. */
+/* Stops the program as Ctrl-Z does; returns when it is continued. */
 void terminal_stop(void);
 
 /* Ends the program the way Ctrl-C ends one that does not handle it. */

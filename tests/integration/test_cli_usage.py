@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from clilib import (DONE, FAILED, MANHOLE_CLI, MANHOLECTL, PATIENCE, SOURCE, USAGE, environment,
-                    fake_daemon, one_line, run, target)
+from clilib import (DONE, EXEC, FAILED, MANHOLE_CLI, MANHOLECTL, OUTPUT, PATIENCE, SOURCE, USAGE,
+                    environment, fake_daemon, frame, hello, one_line, run, target)
 
 
 def options_of(text):
@@ -120,10 +120,23 @@ def test_a_full_disk_is_reported():
 
 
 def test_a_closed_stdout_is_reported_and_never_becomes_the_connection():
-    with fake_daemon(listing) as fake:
-        result = subprocess.run(["sh", "-c", 'exec "$0" list >&-', MANHOLECTL], stderr=subprocess.PIPE,
+    received = []
+
+    def script(peer):
+        peer.attach()
+        peer.send(hello())
+        assert peer.frame()[0] == EXEC
+        peer.send(frame(OUTPUT, b"for standard output"))
+        try:
+            received.append(peer.frame())
+        except EOFError:
+            received.append(peer.seen)
+
+    with fake_daemon(script) as fake:
+        result = subprocess.run(["sh", "-c", 'exec "$0" exec x 1 >&-', MANHOLECTL], stderr=subprocess.PIPE,
                                 text=True, env=environment(MANHOLED_CONTROL=str(fake.control)),
                                 timeout=PATIENCE)
+    assert received == [b""]
     assert result.returncode == FAILED
     assert one_line(result.stderr) == "cannot write to standard output: Bad file descriptor"
 
