@@ -59,6 +59,7 @@ static int probe(int socket_fd) {
 static int may_connect_as(int socket_fd, const struct stat *st, uid_t uid) {
         char link[64], path[4096];
         const char *name;
+        pid_t pid;
         ssize_t n;
 
         (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", socket_fd);
@@ -67,7 +68,7 @@ static int may_connect_as(int socket_fd, const struct stat *st, uid_t uid) {
                 return -errno;
         path[n] = '\0';
         name = strrchr(path, '/');
-        if (!name || strncmp(name + 1, MANHOLE_NAME_PREFIX, strlen(MANHOLE_NAME_PREFIX)) != 0)
+        if (!name || manhole_name_parse(name + 1, &pid) < 0)
                 return -EINVAL;
         return uid == 0 || uid == geteuid() || uid == st->st_uid ? 0 : -EPERM;
 }
@@ -150,7 +151,7 @@ static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
         /* A rename between the last two calls cannot be excluded, only noticed. */
         if (fstat(socket_fd, &now) < 0)
                 return -errno;
-        return now.st_nlink == 0 ? 0 : -ESTALE;
+        return now.st_nlink < st.st_nlink ? 0 : -ESTALE;
 }
 
 static int open_maps(pid_t pid, uint64_t start_time, int *ret_fd) {
