@@ -14,8 +14,8 @@ static char folder_a, folder_b;
 
 static const PolicySubject root = { .uid = 0 }, ann = { .uid = 1000 }, bob = { .uid = 1001 };
 
-static Target *add(Registry *r, Folder *folder, pid_t pid, uid_t uid, const char *comm, const char *unit) {
-        struct stat st = { .st_uid = uid };
+static Target *make(Folder *folder, pid_t pid, uid_t owner, uid_t uid, const char *comm, const char *unit) {
+        struct stat st = { .st_uid = owner };
         char name[32];
         Target *t;
 
@@ -27,6 +27,12 @@ static Target *add(Registry *r, Folder *folder, pid_t pid, uid_t uid, const char
         t->ids = (ProcStatus){ .ruid = uid, .euid = uid, .suid = uid };
         (void)snprintf(t->comm, sizeof(t->comm), "%s", comm);
         t->unit = unit ? strdup(unit) : NULL;
+        return t;
+}
+
+static Target *add(Registry *r, Folder *folder, pid_t pid, uid_t uid, const char *comm, const char *unit) {
+        Target *t = make(folder, pid, uid, uid, comm, unit);
+
         assert_int_equal(registry_add(r, t), 0);
         return t;
 }
@@ -224,8 +230,8 @@ static void a_squatter_in_another_folder_does_not_come_between(void **state) {
 
         registry_init(&r);
         /* Bob binds /tmp/manhole-55, the name of a service that has a /tmp of its own. */
-        squatter = add(&r, TMP, 55, 1001, "gunicorn", "web.service");
-        squatter->ids = (ProcStatus){ .ruid = 33, .euid = 33, .suid = 33 };
+        squatter = make(TMP, 55, 1001, 33, "gunicorn", "web.service");
+        assert_int_equal(registry_add(&r, squatter), 0);
         squatter->state = TARGET_UNTRUSTED;
         service = add(&r, SERVICE_TMP, 55, 33, "gunicorn", "web.service");
         assert_ptr_equal(resolve(&r, root, "55"), service);
@@ -265,13 +271,28 @@ static void a_process_that_ended_has_no_name(void **state) {
         registry_done(&r);
 }
 
-static void a_file_is_told_from_its_successor(void **state) {
+static void one_owner_cannot_fill_it_for_others(void **state) {
+        Target *too_many = make(TMP, 7, 1000, 1000, "x", NULL), *a;
         Registry r;
-        struct stat st;
-        Target *a;
 
         registry_init(&r);
-        a = add(&r, TMP, 5, 0, "x", NULL);
+        r.owners.max_per_user = 2;
+        a = add(&r, TMP, 5, 1000, "x", NULL);
+        add(&r, TMP, 6, 1000, "x", NULL);
+        assert_int_equal(registry_add(&r, too_many), REGISTRY_E_FULL);
+        assert_int_equal(r.n_targets, 2);
+        assert_null(registry_find(&r, TMP, "manhole-7"));
+        add(&r, TMP, 8, 1001, "x", NULL);
+        registry_remove(&r, a);
+        target_free(a);
+        assert_int_equal(registry_add(&r, too_many), 0);
+        registry_done(&r);
+}
+
+static void a_file_is_told_from_its_successor(void **state) {
+        Target *a = make(TMP, 5, 0, 0, "x", NULL);
+        struct stat st;
+
         a->file = (struct stat){ .st_dev = 1, .st_ino = 2, .st_ctim = { 3, 4 } };
         st = a->file;
         assert_true(target_is_file(a, &st));
@@ -283,7 +304,7 @@ static void a_file_is_told_from_its_successor(void **state) {
         assert_false(target_is_file(a, &st));
         st = a->file, st.st_dev++;
         assert_false(target_is_file(a, &st));
-        registry_done(&r);
+        target_free(a);
 }
 
 int main(void) {
@@ -302,6 +323,7 @@ int main(void) {
                 cmocka_unit_test(a_squatter_in_another_folder_does_not_come_between),
                 cmocka_unit_test(a_process_that_calls_itself_after_a_unit_is_not_the_unit),
                 cmocka_unit_test(a_process_that_ended_has_no_name),
+                cmocka_unit_test(one_owner_cannot_fill_it_for_others),
                 cmocka_unit_test(a_file_is_told_from_its_successor),
         };
 
