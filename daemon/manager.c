@@ -233,9 +233,13 @@ static int manager_start(Manager *m, const Config *config) {
                 log_error("Sessions cannot be recorded to %s: %s", config->record, strerror(-r));
                 return r;
         }
+        r = hangups_new(m->loop, &m->hangups);
+        if (r < 0)
+                return r;
         quota_init(&m->connections, config->connections_per_user);
         m->client_host = (ClientHost){ m->loop, manager_on_call, manager_on_client_ended, m };
-        m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, manager_on_session_ended, m };
+        m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups,
+                                         manager_on_session_ended, m };
         m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
         r = manager_start_events(m);
         if (r == 0)
@@ -297,6 +301,7 @@ void manager_free(Manager *m) {
         scanner_free(m->scanner);
         registry_done(&m->registry);
         recorder_free(m->recorder);
+        hangups_free(m->hangups);
         names_free(m->names);
         priv_free(m->priv);
         quota_done(&m->connections);

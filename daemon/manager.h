@@ -11,6 +11,7 @@
 
 #include "daemon/client.h"
 #include "daemon/config.h"
+#include "daemon/hangup.h"
 #include "daemon/inspector.h"
 #include "daemon/listener.h"
 #include "daemon/names.h"
@@ -31,6 +32,7 @@ struct Manager {
         Priv *priv;
         Names *names;
         Recorder *recorder;
+        Hangups *hangups;
         Registry registry;
         Inspector inspector;
         Scanner *scanner;

@@ -25,7 +25,11 @@ static const struct timeval NAMES_WITHIN = { .tv_sec = 1 };
 static const struct timeval GREETING_WITHIN = { .tv_sec = 2 };
 /* A full backlog, or a socket between bind() and listen(): try again, for so long. */
 static const struct timeval CONNECT_RETRY = { .tv_usec = 20 * 1000 };
+/* What a client said last still goes to the target, if the target takes it within this time. */
+static const struct timeval LAST_WORDS_WITHIN = { .tv_sec = 2 };
 #define CONNECT_WITHIN_USEC (2U * 1000U * 1000U)
+
+#define CLIENT_GONE "closed by the client" /* reason of the end record */
 
 static void session_record(Session *s);
 static void session_connect(Session *s);
@@ -38,6 +42,7 @@ void session_end(Session *s, const char *why) {
         s->state = SESSION_ENDED;
         names_wait_cancel(&s->name_wait);
         priv_call_cancel(&s->call);
+        hangup_cancel(&s->client_gone);
         (void)event_del(s->timer);
         if (s->greeting)
                 (void)event_del(s->greeting);
@@ -253,6 +258,8 @@ static void session_on_timer(evutil_socket_t fd, short what, void *userdata) {
                 session_named(s);
         else if (s->state == SESSION_CONNECTING)
                 session_connect(s);
+        else if (s->state == SESSION_RELAYING)
+                session_end(s, CLIENT_GONE);
 }
 
 /* ----------------------------------------------------------------- relay */
@@ -262,6 +269,15 @@ static bool is_hung_up(int fd) {
         struct pollfd p = { .fd = fd };
 
         return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
+static void session_on_client_gone(Hangup *hangup) {
+        Session *s = container_of(hangup, Session, client_gone);
+
+        if (s->to_agent.closed)
+                session_end(s, CLIENT_GONE);
+        else
+                (void)event_add(s->timer, &LAST_WORDS_WITHIN);
 }
 
 static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
@@ -283,7 +299,7 @@ static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
                 if (f == &s->to_client)
                         session_end(s, "closed by the target");
                 else if (is_hung_up(s->client_fd))
-                        session_end(s, "closed by the client");
+                        session_end(s, CLIENT_GONE);
                 break;
         }
 }
@@ -299,7 +315,8 @@ void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n
                       session_on_flow_end, s) < 0 ||
             flow_init(&s->to_client, loop, s->agent_fd, client_fd, false, s->framed, &s->record,
                       session_on_flow_end, s) < 0 ||
-            flow_push(&s->to_agent, rest, n_rest) < 0) {
+            flow_push(&s->to_agent, rest, n_rest) < 0 ||
+            hangup_watch(s->host->hangups, &s->client_gone, client_fd, session_on_client_gone) < 0) {
                 session_end(s, "out of memory");
                 return;
         }

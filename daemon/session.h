@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 
 #include "daemon/flow.h"
+#include "daemon/hangup.h"
 #include "daemon/names.h"
 #include "daemon/peer.h"
 #include "daemon/priv.h"
@@ -32,6 +33,7 @@ typedef struct SessionHost {
         Priv *priv;
         Names *names;
         Recorder *recorder;
+        Hangups *hangups;
         void (*ended)(Session *session, void *userdata);
         void *userdata;
 } SessionHost;
@@ -72,6 +74,7 @@ struct Session {
         struct event *timer;    /* owned: patience of the current state */
         struct event *greeting; /* owned */
         uint64_t connecting_since;
+        Hangup client_gone;
         RecorderSession record;
         Flow to_agent, to_client;
 };
