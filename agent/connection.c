@@ -137,12 +137,13 @@ static void receive(Session *s) {
 }
 
 void connection_event(Session *s, uint32_t events) {
-        bool lost;
+        bool lost, runs;
 
         if (events & EPOLLOUT)
                 s->blocked = false;
         pthread_mutex_lock(&s->lock);
         lost = s->lost;
+        runs = s->run != SESSION_RUNS_NOTHING;
         pthread_mutex_unlock(&s->lock);
         if (lost)
                 return;
@@ -150,8 +151,11 @@ void connection_event(Session *s, uint32_t events) {
                 receive(s);
         /* Both directions are shut: nobody reads what would be sent. A client that has only shut its
          * own side is still served. */
-        if (events & (EPOLLHUP | EPOLLERR))
+        if (events & (EPOLLHUP | EPOLLERR)) {
+                if (runs)
+                        log_line("REPL client disconnected");
                 lose(s);
+        }
 }
 
 /* One send. 0 when there is nothing (more) to do now, 1 to go on, negative errno. */

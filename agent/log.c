@@ -86,6 +86,8 @@ void log_flush(void) {
                         Py_INCREF(object);
                         result = PyObject_CallMethod(object, "write", "s", line->text);
                         Py_XDECREF(result);
+                        result = result == NULL ? NULL : PyObject_CallMethod(object, "flush", NULL);
+                        Py_XDECREF(result);
                         PyErr_Clear();
                         Py_DECREF(object);
                 }

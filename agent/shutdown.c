@@ -8,16 +8,19 @@
 /* How often the application's signal handlers get their turn meanwhile. */
 #define WAIT_STEP_MSEC 100
 
-/* 0, or -1 with the exception of a signal handler set. */
+/* 0, or -1 with the exception of a signal handler set: who has pressed Ctrl-C once need not again. */
 static int wait_consoles(void) {
-        bool idle = false;
+        static bool interrupted;
+        bool idle = interrupted;
 
         while (!idle) {
                 Py_BEGIN_ALLOW_THREADS
                 idle = listener_wait_consoles(WAIT_STEP_MSEC);
                 Py_END_ALLOW_THREADS
-                if (PyErr_CheckSignals() < 0)
+                if (PyErr_CheckSignals() < 0) {
+                        interrupted = true;
                         return -1;
+                }
         }
         return 0;
 }

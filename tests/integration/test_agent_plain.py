@@ -250,6 +250,7 @@ def test_disconnect_interrupts_what_the_session_ran(host):
     client.send("while True: pass\n\n")
     client.until(b"... ")
     client.close()
+    host.wait_err("REPL client disconnected$")
     host.wait_err("Cleaned up")
     wait_for(lambda: not [n for n in host.thread_names() if n.startswith("Manhole <")], "the thread ends")
 
@@ -318,6 +319,17 @@ def test_session_that_writes_to_a_stalled_client_is_lost(host):
         assert other.run("1") == "1\n"
         host.wait_err("Cleaned up")
         assert b"x" * 1000 in client.wait_closed()
+
+
+def test_etx_interrupts_code_that_waits_for_its_client(host):
+    with connect(host) as client:
+        client.send("exec('print(\"go\")\\nprint(\"x\" * 20_000_000)')\n")
+        client.until(b"go\n")
+        # The queue is full when the application's own copies do not fit any more.
+        wait_for(lambda: client.socket.recv(1, socket.MSG_PEEK), "output")
+        client.send(b"\x03")
+        client.until(b"KeyboardInterrupt\n>>> ")
+        assert client.run("1 + 1") == "2\n"
 
 
 def test_slow_reader_gets_everything(host):
@@ -416,6 +428,23 @@ def test_daemon_connection_lets_the_process_end():
         assert host.finish() == 0
         assert b"Traceback" not in client.wait_closed()
         assert not os.path.exists(host.path)
+
+
+def test_daemon_connection_that_runs_code_lets_the_process_end():
+    with plain_host("daemon_connection=True") as host, connect(host) as client:
+        client.send("exec('print(\"go\")\\nwhile True: pass')\n")
+        client.until(b"go\n")
+        assert host.finish() == 0
+        client.wait_closed()
+
+
+def test_application_that_is_interrupted_does_not_wait_for_a_session(host):
+    with connect(host) as client:
+        host.process.stdin.close()
+        host.wait_out("^BYE$")
+        host.process.send_signal(signal.SIGINT)
+        assert b"now exiting" not in client.wait_closed()
+    host.wait()
 
 
 def test_signal_handlers_run_while_the_process_waits_for_a_session(host):
