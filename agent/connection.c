@@ -137,17 +137,18 @@ static void receive(Session *s) {
 }
 
 void connection_event(Session *s, uint32_t events) {
-        bool lost, runs;
+        bool lost, ending, runs;
 
         if (events & EPOLLOUT)
                 s->blocked = false;
         pthread_mutex_lock(&s->lock);
         lost = s->lost;
+        ending = s->ending;
         runs = s->run != SESSION_RUNS_NOTHING;
         pthread_mutex_unlock(&s->lock);
         if (lost)
                 return;
-        if (events & EPOLLIN)
+        if ((events & EPOLLIN) && !ending)
                 receive(s);
         /* Both directions are shut: nobody reads what would be sent. A client that has only shut its
          * own side is still served. */
@@ -156,6 +157,16 @@ void connection_event(Session *s, uint32_t events) {
                         log_line("REPL client disconnected");
                 lose(s);
         }
+}
+
+uint32_t connection_wants(Session *s) {
+        uint32_t events = s->blocked ? EPOLLOUT : 0;
+
+        pthread_mutex_lock(&s->lock);
+        if (!s->saw_end && !s->ending)
+                events |= EPOLLIN;
+        pthread_mutex_unlock(&s->lock);
+        return events;
 }
 
 /* One send. 0 when there is nothing (more) to do now, 1 to go on, negative errno. */

@@ -186,7 +186,7 @@ static bool serve_session(Session *s) {
                 remove_session(s);
                 return false;
         }
-        events = (s->saw_end ? 0 : EPOLLIN) | (s->blocked ? EPOLLOUT : 0);
+        events = connection_wants(s);
         if (events != s->events) {
                 s->events = events;
                 (void)epoll_ctl(listener.epoll_fd, EPOLL_CTL_MOD, s->fd,

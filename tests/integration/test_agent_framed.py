@@ -54,6 +54,7 @@ def test_requests_that_are_not_served_are_answered(client, kind):
 
 def test_unknown_version_gets_the_versions_and_the_end(host):
     with Framed(host.path, version=7) as client:
+        client.send(OPEN, 1)
         assert client.hello()["versions"] == [1]
         assert client.frame() is None
 
@@ -313,6 +314,15 @@ def test_connections_have_a_limit_and_recover(host):
                 return False
 
     wait_for(works, "a new connection")
+
+
+def test_process_without_descriptors_accepts_again_when_it_has_some(host):
+    host.do("import resource; limit = len(os.listdir('/proc/self/fd')) + 4")
+    host.do("resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))")
+    clients = [Framed(host.path) for _ in range(10)]
+    for client in clients:
+        assert client.hello()["pid"] == host.pid
+        client.close()
 
 
 def test_process_that_ends_says_so():
