@@ -170,10 +170,12 @@ static void print_above(const Buffer *safe) {
         size_t n;
 
         buffer_append(&tail, safe->data, safe->n);
-        if (tail.n > TAIL_MAX)
-                buffer_append(&tail, "\n", 1);
-        end = tail.n > 0 ? memrchr(tail.data, '\n', tail.n) : NULL;
+        end = memrchr(tail.data, '\n', tail.n);
         n = end ? (size_t)(end - tail.data) + 1 : 0;
+        if (tail.n - n > TAIL_MAX) {
+                buffer_append(&tail, "\n", 1);
+                n = tail.n;
+        }
 
         (void)rl_clear_visible_line();
         write_out(tail.data, n);

@@ -294,6 +294,34 @@ def test_output_while_a_line_is_edited_is_printed_above_it():
         assert t.wait() == DONE
 
 
+def test_much_output_above_a_line_ends_where_it_ends():
+    lines = b"".join(b"line %d\n" % i for i in range(200))
+
+    def script(peer):
+        peer.attach(framed=False)
+        peer.send(lines + b"prompt> ")
+        assert peer.sock.recv(100) == b"x\n"
+
+    with fake_daemon(script) as fake, terminal("attach", "x", control=fake.control) as t:
+        t.expect_exact("line 199\r\nprompt> ")
+        t.editing()
+        t.send("x")
+        t.expect_exact("x")
+        assert t.pexpect.before == ""
+        t.line("")
+        assert t.wait() == DONE
+
+
+def test_a_very_long_unfinished_line_gets_a_line_of_its_own():
+    def script(peer):
+        peer.attach(framed=False)
+        peer.send(b"x" * 600)
+        peer.sock.recv(100)
+
+    with fake_daemon(script) as fake, terminal("attach", "x", control=fake.control) as t:
+        t.expect_exact("x" * 600 + "\r\n")
+
+
 def test_unfinished_output_stands_in_front_of_the_prompt():
     with fake_daemon(console(frame(OUTPUT, b"no end"), frame(PROMPT, b">>> "))) as fake, \
             terminal("attach", "x", control=fake.control) as t:
