@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-/* Read at once, and at most this much unwritten before reading pauses. */
-#define READ_SIZE 16384
+/* Read at once: whole records of a stream without frames. */
+#define READ_SIZE (4U * RECORD_DATA_MAX)
+/* At most this much unwritten before reading pauses. */
 #define UNWRITTEN_MAX 65536U
 
 /* What to wait for follows from the buffers alone. */
@@ -92,9 +94,26 @@ static void flow_dispatch(Flow *f) {
         flow_watch(f);
 }
 
+/* As read(2). evbuffer_read() takes 4,096 bytes at most: a full record, and the next one for the rest. */
+static ssize_t flow_read(Flow *f) {
+        struct evbuffer_iovec room;
+        ssize_t n;
+
+        if (evbuffer_reserve_space(f->read, READ_SIZE, &room, 1) != 1) {
+                errno = ENOMEM;
+                return -1;
+        }
+        n = read(f->from, room.iov_base, READ_SIZE);
+        if (n > 0) {
+                room.iov_len = (size_t)n;
+                (void)evbuffer_commit_space(f->read, &room, 1);
+        }
+        return n;
+}
+
 static void flow_on_readable(evutil_socket_t fd, short what, void *userdata) {
         Flow *f = userdata;
-        int n = evbuffer_read(f->read, fd, READ_SIZE);
+        ssize_t n = flow_read(f);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return;

@@ -20,8 +20,8 @@
 typedef struct Flow Flow;
 
 typedef enum FlowEnd {
-        FLOW_CLOSED,     /* end of file has been passed on: this direction is over */
-        FLOW_LOST,       /* the receiving end is gone, or reading failed */
+        FLOW_CLOSED,     /* the sender's end, a reset too, has been passed on: this direction is over */
+        FLOW_LOST,       /* the receiving end is gone */
         FLOW_PROTOCOL,   /* the sender broke the protocol */
         FLOW_UNRECORDED, /* the recorder is lost */
 } FlowEnd;
