@@ -255,11 +255,19 @@ void broker_resume(Manager *m, Client *client) {
         find_method(client->call.method)->call(m, client, client->call.parameters);
 }
 
-static bool names_known_target(Manager *m, const Client *c) {
+/* Has a look at the target that the call names; false when it has to be searched for. */
+static bool look_at_named_target(Manager *m, const Client *c) {
         const char *name = json_string_value(json_object_get(c->call.parameters, "target"));
+        _cleanup_fd_ int fd = -1;
         Target *t;
 
-        return name && registry_resolve(&m->registry, subject_of(c), name, &t) != REGISTRY_E_UNKNOWN;
+        if (!name || registry_resolve(&m->registry, subject_of(c), name, &t) != 0)
+                return false;
+        fd = inspector_open(t);
+        if (fd < 0)
+                return false;
+        inspector_look_again(&m->inspector, t, fd);
+        return true;
 }
 
 void broker_call(Manager *m, Client *client, const VarlinkCall *call) {
@@ -278,7 +286,7 @@ void broker_call(Manager *m, Client *client, const VarlinkCall *call) {
                 return;
         }
         /* inotify may be a moment behind: a list, and a "no", are as true as a look at every folder. */
-        if (!names_known_target(m, client))
+        if (!look_at_named_target(m, client))
                 scanner_rescan(m->scanner);
         if (m->registry.n_pending > 0)
                 client->waiting = true;

@@ -13,7 +13,10 @@ bool diagnose_target(const Target *t, char *ret, size_t size) {
 
         switch (t->state) {
         case TARGET_UNTRUSTED:
-                if (t->has_process)
+                if (t->impostor)
+                        (void)snprintf(ret, size, "another process than %d listens on %s: somebody sits in its place",
+                                       (int)t->pid, t->path);
+                else if (t->has_process)
                         (void)snprintf(ret, size, "%s belongs to uid %u, but process %d to uid %u: somebody sits in its place",
                                        t->path, (unsigned)t->file.st_uid, (int)t->pid, (unsigned)t->ids.euid);
                 else

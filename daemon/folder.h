@@ -20,5 +20,6 @@ struct Folder {
         char *path;  /* owned; for people */
         int fd;      /* owned */
         int watch;   /* inotify watch descriptor; -1 when there is none (any more) */
-        ino_t inode; /* to tell a folder from its successor */
+        dev_t device; /* with the inode tells a folder from its successor */
+        ino_t inode;
 };

@@ -15,6 +15,8 @@
 /* Inside bind() a socket looks dead for a moment (unix(7) says nothing of it; it was measured), so
  * a young one is asked again, and none is called dead before this age. */
 #define STALE_AGE_SEC 2
+/* A list costs a look at every target, and anybody may ask for one again and again. */
+#define LOOK_AGAIN_USEC (100U * 1000U)
 static const struct timeval YOUNG_RETRY = { .tv_usec = 100 * 1000 };
 static const struct timeval STALE_WAIT = { .tv_sec = STALE_AGE_SEC };
 
@@ -67,6 +69,13 @@ static void inspector_wait(Inspector *i, Target *t, const struct timeval *delay)
                 log_warning("%s: cannot arm a timer", t->path);
 }
 
+static uint64_t now_usec(void) {
+        struct timespec ts = {};
+
+        (void)clock_gettime(CLOCK_BOOTTIME, &ts);
+        return (uint64_t)ts.tv_sec * 1000000U + (uint64_t)ts.tv_nsec / 1000U;
+}
+
 static bool is_young(const Target *t) {
         struct timespec now = {};
 
@@ -88,7 +97,10 @@ static void inspector_found_dead(Inspector *i, Target *t) {
 }
 
 static void inspector_found_live(Inspector *i, Target *t) {
-        t->state = owner_is_process(t) ? TARGET_LIVE : TARGET_UNTRUSTED;
+        t->state = owner_is_process(t) && !t->impostor ? TARGET_LIVE : TARGET_UNTRUSTED;
+        /* A process that is just dying: its socket goes a moment after it. */
+        if (!t->has_process && is_young(t))
+                inspector_wait(i, t, &YOUNG_RETRY);
         if (t->has_process && !t->python_known &&
             priv_open_maps(i->priv, &t->call, t->pid, t->start_time, inspector_on_maps, i) == 0)
                 return;
@@ -168,8 +180,10 @@ static void inspector_on_timer(evutil_socket_t unused, short what, void *userdat
         Inspector *i = t->inspector;
         _cleanup_fd_ int fd = -1;
 
-        if (t->call.priv)
+        if (t->call.priv) {
+                inspector_wait(i, t, &YOUNG_RETRY);
                 return;
+        }
         if (t->state != TARGET_STALE) {
                 inspector_probe(i, t);
                 return;
@@ -187,7 +201,10 @@ static void inspector_on_process_end(evutil_socket_t fd, short what, void *userd
         Target *t = userdata;
 
         t->has_process = false;
-        inspector_probe(t->inspector, t);
+        if (t->call.priv) /* a look that began while it lived tells nothing any more */
+                inspector_wait(t->inspector, t, &YOUNG_RETRY);
+        else
+                inspector_probe(t->inspector, t);
 }
 
 /* From here on the process is held by its pidfd: a pid used again does not fool us. */
@@ -205,19 +222,30 @@ static void inspector_follow_process(Inspector *i, Target *t) {
         (void)names_get(i->names, t->ids.euid);
 }
 
-void inspector_begin(Inspector *i, Target *t, int socket_fd) {
-        t->inspector = i;
+static void inspector_look(Inspector *i, Target *t, int socket_fd) {
+        t->looked_at = now_usec();
         t->pending = true;
         i->registry->n_pending++;
-
-        t->stale_timer = event_new(i->loop, -1, 0, inspector_on_timer, t);
-        if (!t->stale_timer) {
-                inspector_forget(i, t);
-                return;
-        }
-        target_read_process(t);
-        if (t->has_process)
+        /* One that could not be followed before, for want of descriptors, has no pidfd. */
+        if (t->has_process || t->pidfd < 0)
+                target_read_process(t);
+        if (t->has_process && t->pidfd < 0)
                 inspector_follow_process(i, t);
         if (priv_probe(i->priv, &t->call, socket_fd, inspector_on_probed, i) < 0)
                 inspector_settle(i, t);
+}
+
+void inspector_begin(Inspector *i, Target *t, int socket_fd) {
+        t->inspector = i;
+        t->stale_timer = event_new(i->loop, -1, 0, inspector_on_timer, t);
+        if (t->stale_timer)
+                inspector_look(i, t, socket_fd);
+        else
+                inspector_forget(i, t);
+}
+
+void inspector_look_again(Inspector *i, Target *t, int socket_fd) {
+        if (!t->pending && !t->call.priv &&
+            (t->state == TARGET_UNKNOWN || now_usec() - t->looked_at >= LOOK_AGAIN_USEC))
+                inspector_look(i, t, socket_fd);
 }

@@ -35,6 +35,10 @@ typedef struct Inspector {
 /* Begins the look at a target that the registry has just taken. @socket_fd (O_PATH) is borrowed. */
 void inspector_begin(Inspector *i, Target *t, int socket_fd);
 
+/* Looks again at a target whose state may have changed without an event: a socket that was closed,
+ * a process that changed its uids. @socket_fd as above. What was seen a moment ago is believed. */
+void inspector_look_again(Inspector *i, Target *t, int socket_fd);
+
 /* Takes a target out of the registry and frees it. */
 void inspector_forget(Inspector *i, Target *t);
 

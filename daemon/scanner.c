@@ -48,6 +48,21 @@ static void folder_free(Scanner *s, Folder *f) {
         free(f);
 }
 
+/* A folder may have several names; its sockets are to be targets once. */
+static const Folder *find_same_folder(const Scanner *s, const struct stat *st) {
+        const Folder *f;
+
+        TAILQ_FOREACH(f, &s->folders, link)
+                if (f->watch >= 0 && f->device == st->st_dev && f->inode == st->st_ino)
+                        return f;
+        return NULL;
+}
+
+/* For want of what may be there again: neither a sign that a file is gone, nor one of an attack. */
+static bool is_shortage(int error) {
+        return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOSPC;
+}
+
 /* Opens a folder that nobody but root or ourselves could have put there, and watches it. */
 static int folder_open(Scanner *s, int dirfd, const char *name, const char *path, FolderKind kind, Folder **ret) {
         char link[64];
@@ -69,6 +84,10 @@ static int folder_open(Scanner *s, int dirfd, const char *name, const char *path
         r = -EPERM;
         if (kind != FOLDER_TOP && st.st_uid != 0)
                 goto fail;
+        r = -EEXIST;
+        if (find_same_folder(s, &st))
+                goto fail;
+        f->device = st.st_dev;
         f->inode = st.st_ino;
         (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
         f->watch = inotify_add_watch(s->inotify_fd, link, WATCHED);
@@ -106,7 +125,8 @@ static void folder_enter(Scanner *s, Folder *parent, const char *name, FolderKin
         }
         known = find_folder(s, path);
         if (known) {
-                if (fstatat(parent->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == known->inode) {
+                if (fstatat(parent->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == known->inode &&
+                    st.st_dev == known->device) {
                         folder_scan(s, known);
                         return;
                 }
@@ -114,7 +134,8 @@ static void folder_enter(Scanner *s, Folder *parent, const char *name, FolderKin
         }
         r = folder_open(s, parent->fd, name, path, kind, &f);
         if (r < 0) {
-                if (r != -ENOENT && r != -EACCES)
+                /* Else it is no folder of a service: anybody may make one of that name. */
+                if (is_shortage(r))
                         log_warning("%s: cannot be watched: %s", path, strerror(-r));
                 return;
         }
@@ -126,10 +147,15 @@ static void folder_examine_socket(Scanner *s, Folder *f, const char *name, pid_t
         Target *t = registry_find(i->registry, f, name);
         _cleanup_fd_ int fd = openat(f->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         struct stat st;
-        bool is_socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+        bool is_socket;
 
-        if (t && is_socket && target_is_file(t, &st))
+        if (fd < 0 && is_shortage(-errno))
                 return;
+        is_socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+        if (t && is_socket && target_is_file(t, &st)) {
+                inspector_look_again(i, t, fd);
+                return;
+        }
         /* Our own removal, seen before its answer: that answer is what gets recorded. */
         if (t && t->unlinking && fd < 0)
                 return;
@@ -280,6 +306,8 @@ int scanner_add_folder(Scanner *s, const char *path) {
         if (find_folder(s, path))
                 return 0;
         r = folder_open(s, AT_FDCWD, path, path, FOLDER_TOP, &f);
+        if (r == -EEXIST)
+                return 0;
         if (r < 0)
                 return r;
         folder_scan(s, f);

@@ -202,6 +202,7 @@ static void session_refuse(Session *s, int verdict) {
                 return;
         }
         s->target->state = TARGET_UNTRUSTED;
+        s->target->impostor = true;
         recorder_post(s->host->recorder, &(Record){ .event = RECORD_DENIED, .parties = &s->record.parties,
                                                     .seq = s->record.seq, .reason = reason });
         session_fail(s, ERROR_TARGET_UNTRUSTED, reason);

@@ -51,10 +51,9 @@ void target_read_process(Target *t) {
         char command[COMMAND_MAX], escaped[COMMAND_MAX * 2];
         ProcStat stat, again;
 
-        t->has_process = false;
         if (proc_read_stat(t->pid, &stat) < 0 || stat.state == 'Z' || stat.state == 'X' ||
             proc_started_after(stat.start_time, t->file.st_ctim.tv_sec) ||
-            proc_read_status(t->pid, &t->ids) < 0)
+            (t->has_process && stat.start_time != t->start_time) || proc_read_status(t->pid, &t->ids) < 0)
                 return;
 
         (void)escape_text(t->comm, sizeof(t->comm), stat.comm, strlen(stat.comm));

@@ -48,6 +48,8 @@ struct Target {
         bool python_known;
 
         TargetState state;
+        bool impostor;      /* a connection has shown that another process listens */
+        uint64_t looked_at; /* when a look last began: CLOCK_BOOTTIME, µs */
         struct Inspector *inspector; /* borrowed: who follows it */
         bool pending; /* the look that began is not over */
         unsigned n_sessions;
@@ -65,7 +67,8 @@ PolicyObject target_policy_object(const Target *t);
 /* The same file still? */
 bool target_is_file(const Target *t, const struct stat *st);
 
-/* Reads what /proc says of the process; has_process tells whether there is one. */
+/* Reads what /proc says of the process, or says now: a server drops its privileges and changes its
+ * title. Sets has_process if there is one; that it has ended is told by its pidfd alone. */
 void target_read_process(Target *t);
 
 /* Reads the process's uids again: it may have changed them since it was found. */
