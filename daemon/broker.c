@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/descriptors.h"
 #include "daemon/diagnosis.h"
 #include "daemon/errors.h"
 #include "daemon/log.h"
@@ -194,6 +195,10 @@ static void broker_attach(Manager *m, Client *c, json_t *parameters) {
                 if (untrusted)
                         record_denied(m, c, t, diagnosis);
                 client_error(c, untrusted ? ERROR_TARGET_UNTRUSTED : ERROR_TARGET_GONE, "reason", diagnosis);
+                return;
+        }
+        if (!descriptors_are_left(c->fd, DESCRIPTORS_FOR_SESSIONS)) {
+                client_error(c, ERROR_TOO_MANY_SESSIONS, "reason", "the broker has as many sessions as it can serve");
                 return;
         }
         if (session_new(&m->session_host, t, &c->peer, json_is_true(framed), reason,

@@ -11,6 +11,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "daemon/descriptors.h"
 #include "daemon/log.h"
 #include "lib/cleanup.h"
 #include "lib/fd.h"
@@ -25,6 +26,7 @@ struct Listener {
         struct event *readable; /* owned */
         struct event *resume;   /* owned */
         int fd;                 /* owned */
+        bool paused;            /* and it has been said */
         char *path;             /* owned: of a socket that we made and take away */
         void (*accepted)(int fd, void *userdata);
         void *userdata;
@@ -39,22 +41,34 @@ void listener_resume(Listener *l) {
         (void)event_add(l->readable, NULL);
 }
 
+/* Without an event to wait for: descriptors may be freed by others. */
+static void listener_pause(Listener *l, const char *why) {
+        if (!l->paused)
+                log_warning("New connections wait: %s", why);
+        l->paused = true;
+        (void)event_del(l->readable);
+        (void)event_add(l->resume, &LOOK_AGAIN);
+}
+
 static void listener_on_readable(evutil_socket_t fd, short what, void *userdata) {
         Listener *l = userdata;
 
         for (unsigned i = 0; i < ACCEPT_AT_ONCE; i++) {
-                int k = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+                int k;
 
-                if (k >= 0) {
-                        l->accepted(k, l->userdata);
-                        continue;
+                if (!descriptors_are_left(fd, DESCRIPTORS_FOR_CLIENTS)) {
+                        listener_pause(l, "few descriptors are left");
+                        return;
                 }
-                if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                        log_warning("Connections wait: %s", strerror(errno));
-                        (void)event_del(l->readable);
-                        (void)event_add(l->resume, &LOOK_AGAIN);
+                k = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+                if (k < 0) {
+                        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                                listener_pause(l, strerror(errno));
+                        else
+                                l->paused = false; /* nobody waits any more */
+                        return;
                 }
-                return;
+                l->accepted(k, l->userdata);
         }
 }
 

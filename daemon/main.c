@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/config.h"
+#include "daemon/descriptors.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "lib/cleanup.h"
@@ -191,6 +192,7 @@ int main(int argc, char **argv) {
         r = parse_argv(argc, argv);
         if (r > 0) {
                 (void)signal(SIGPIPE, SIG_IGN);
+                descriptors_raise_limit();
                 r = run() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         } else
                 r = r < 0 ? EXIT_USAGE : EXIT_SUCCESS;

@@ -82,6 +82,12 @@ int priv_channel_receive(int channel, void *ret_message, size_t n, int *ret_fds,
                 return -errno;
 
         n_fds = take_fds(&msg, ret_fds, max_fds);
+        /* Cut short although there was room: the kernel could not give us what was sent. */
+        if ((size_t)k == n && (msg.msg_flags & MSG_CTRUNC) && n_fds < PRIV_FDS_MAX) {
+                for (unsigned i = 0; i < max_fds; i++)
+                        ret_fds[i] = fd_close(ret_fds[i]);
+                return -EMFILE;
+        }
         if ((size_t)k != n || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || n_fds > max_fds) {
                 for (unsigned i = 0; i < max_fds; i++)
                         ret_fds[i] = fd_close(ret_fds[i]);

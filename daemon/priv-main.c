@@ -34,13 +34,13 @@ static int serve(int channel) {
         PrivRequest request;
         PrivResponse response;
         int fds[PRIV_FDS_MAX], fd = -1, r;
-        unsigned n_fds;
+        unsigned n_fds = 0;
 
         r = priv_channel_receive(channel, &request, sizeof(request), fds, PRIV_FDS_MAX, &n_fds);
-        if (r < 0)
+        if (r < 0 && r != -EMFILE)
                 return r;
         response = (PrivResponse){ .id = request.id };
-        response.error = priv_execute(&request, fds, n_fds, &fd);
+        response.error = r < 0 ? r : priv_execute(&request, fds, n_fds, &fd);
         for (unsigned i = 0; i < n_fds; i++)
                 (void)fd_close(fds[i]);
         r = priv_channel_send(channel, &response, sizeof(response), &fd, fd >= 0);

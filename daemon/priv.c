@@ -78,7 +78,9 @@ static void priv_on_readable(evutil_socket_t fd, short what, void *userdata) {
 
                 if (r == -EAGAIN)
                         return;
-                if (r < 0) {
+                if (r == -EMFILE) /* an error of this one request */
+                        response.error = r;
+                else if (r < 0) {
                         log_error("manholed-priv is gone: %s", strerror(-r));
                         /* With systemd it comes back when it is asked again; a child does not. */
                         if (priv->backend == PRIV_BACKEND_CHILD)

@@ -96,7 +96,7 @@ class Daemon:
         self.config.write_text(f"[Manholed]\n{config}\n")
         self.log = self.folder / "log"
         self.argv = [
-            *([] if fds is None else ["prlimit", f"--nofile={fds}:{fds}"]),
+            *([] if fds is None else ["prlimit", f"--nofile={fds}"]),
             str(place().path / "daemon" / "manholed"), f"--config={self.config}", f"--scan={self.scan}",
             *([f"--control={self.control}"] if control else []),
             *([f"--record=file:{self.record}"] if record else []), *map(str, arguments),

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What one user may take of what all share: connections, descriptors, memory."""
+import contextlib
+import errno
+import resource
+import socket
+import threading
+
+import pytest
+
+from daemonlib import *  # noqa: F403
+
+QUOTA = 512  # the default
+
+
+@contextlib.contextmanager
+def many_descriptors(n):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < n:
+        pytest.skip(f"needs {n} descriptors; the hard limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, n), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def is_refused(client):
+    """With the error that says so, and then the end."""
+    error, reply = client.reply()
+    assert error == f"{ERROR}.TooManySessions" and reply["reason"]
+    return client.at_end()
+
+
+def test_one_connection_too_many_is_refused():
+    with Daemon(config="ConnectionsPerUser=3") as daemon, daemon.no_leak():
+        with contextlib.ExitStack() as stack:
+            served = [stack.enter_context(daemon.client()) for _ in range(3)]
+            for client in served:
+                assert client.call(f"{SERVICE}.GetInfo")[0] is None
+            with daemon.client() as surplus:
+                assert is_refused(surplus)
+            for client in served:
+                assert client.call(f"{SERVICE}.GetInfo")[0] is None
+            served[0].close()
+            wait_for(lambda: free_again(daemon), "a free place")
+
+
+def free_again(daemon):
+    with daemon.client() as client:
+        return client.call(f"{SERVICE}.GetInfo")[0] is None
+
+
+def test_a_session_keeps_its_connections_place():
+    with Daemon(config="ConnectionsPerUser=2") as daemon, standin(daemon.scan) as peer:
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        with daemon.attach(peer.pid) as one:
+            with daemon.attach(peer.pid) as two, daemon.client() as surplus:
+                assert is_refused(surplus)
+            daemon.ended(two.session)
+            wait_for(lambda: free_again(daemon), "a free place")
+        daemon.ended(one.session)
+
+
+@needs_root
+def test_another_user_is_served_while_one_has_used_up_the_quota():
+    with Daemon(config="ConnectionsPerUser=3") as daemon, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            assert stack.enter_context(daemon.client(ALICE)).call(f"{SERVICE}.GetInfo")[0] is None
+        assert is_refused(stack.enter_context(daemon.client(ALICE)))
+        assert daemon.serves(BOB) and daemon.serves()
+
+
+def test_ten_thousand_connections_of_one_user():
+    """Real ones, against the default; with root's help another user is served all the while."""
+    one, other = (ALICE, BOB) if ROOT else (US, None)
+    with many_descriptors(11000), Daemon() as daemon, daemon.no_leak():
+        before = daemon.resident()
+        clients = []
+        if other is not None:
+            with daemon.client(other) as bob:
+                for n in range(10000):
+                    clients.append(daemon.client(one))
+                    if n % 500 == 0:
+                        assert bob.call(f"{SERVICE}.GetInfo")[0] is None
+                assert daemon.serves(other)
+        else:
+            clients = [daemon.client(one) for _ in range(10000)]
+        refused = [c for c in clients[QUOTA:] if is_refused(c)]
+        assert len(refused) == 10000 - QUOTA
+        # Those within the quota still are served.
+        for client in (clients[0], clients[QUOTA // 2], clients[QUOTA - 1]):
+            assert client.call(f"{SERVICE}.GetInfo")[0] is None
+        assert daemon.resident() - before < 16 << 20
+        for client in clients:
+            client.close()
+        wait_for(lambda: free_again(daemon), "a free place")
+
+
+def test_the_soft_limit_of_descriptors_is_raised():
+    """What a shell gives is less than two users' quotas."""
+    with Daemon(fds="256:2048") as daemon:
+        assert resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE) == (2048, 2048)
+
+
+def test_out_of_descriptors_it_pauses_and_resumes():
+    with Daemon(fds=64) as daemon, standin(daemon.scan) as peer, daemon.no_leak():
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        clients = [daemon.client() for _ in range(100)]
+        for client in clients:
+            client.send(f"{BROKER}.List")
+        wait_for(lambda: "New connections wait" in daemon.said(), "the pause")
+        # Who is in has what is needed: the list is complete, a console opens.
+        for client in clients[:10]:
+            assert peer.pid in [t["pid"] for t in client.reply()[1]["targets"]]
+        error, reply = clients[0].call(f"{BROKER}.Attach", {"target": str(peer.pid)}, upgrade=True)
+        assert error is None, (error, reply)
+        assert peer.do("accept()") == "None"
+        # And who waits comes in when others leave.
+        for client in clients[:90]:
+            client.close()
+        for client in clients[90:]:
+            assert client.reply()[0] is None
+            client.close()
+        assert daemon.process.poll() is None
+    assert daemon.said().count("New connections wait") < 20
+
+
+def test_sessions_that_use_up_the_descriptors_get_an_error():
+    """Each takes more than the connection it began as."""
+    with Daemon(fds=64) as daemon, standin(daemon.scan) as peer, daemon.no_leak():
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        consoles, errors = [], []
+        waiting = [daemon.client() for _ in range(5)]
+        for _ in range(40):
+            client = daemon.client()
+            client.socket.settimeout(1)
+            client.send(f"{BROKER}.Attach", {"target": str(peer.pid)}, upgrade=True)
+            try:
+                error, _ = client.reply()
+            except TimeoutError:
+                client.close()
+                break  # it waits outside
+            if error is None:
+                consoles.append(client)
+                peer.do("accept()")
+            else:
+                errors.append(error)
+                client.close()
+        assert len(consoles) >= 5
+        assert set(errors) <= {f"{ERROR}.TooManySessions"}
+        assert daemon.process.poll() is None, daemon.said()
+        # A target that comes now is not lost for ever.
+        with standin(daemon.scan) as late:
+            assert late.do("listen()") == "None"
+            for client in consoles + waiting:
+                client.close()
+            wait_for(lambda: daemon.listed().get(late.pid, {}).get("state") == "live", "the late one")
+            assert daemon.listed()[peer.pid]["state"] == "live"
+            with daemon.attach(late.pid):
+                assert late.do("accept()") == "None"
+
+
+@needs_root
+def test_an_answer_that_finds_no_free_descriptor_is_an_error_of_its_own():
+    """manholed-priv sends one; that it cannot be taken must not be the end of the daemon."""
+    with Daemon() as daemon, standin(daemon.scan) as peer, daemon.client() as client:
+        priv = int(pathlib.Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text())
+        limit = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+        assert client.call(f"{SERVICE}.GetInfo")[0] is None
+        os.kill(priv, signal.SIGSTOP)
+        assert peer.do("listen()") == "None"
+        client.send(f"{BROKER}.List")
+        assert daemon.serves()  # the question has been put; its answer waits
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, limit[1]))
+        os.kill(priv, signal.SIGCONT)
+        error, reply = client.reply()
+        target, = [t for t in reply["targets"] if t["pid"] == peer.pid]
+        assert target["state"] == "live" and target["python"] is None
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limit)
+        wait_for(lambda: daemon.listed()[peer.pid]["python"], "the version after all")
+
+
+def test_many_slow_clients_cost_bounded_memory():
+    with Daemon() as daemon, standin(daemon.scan) as peer:
+        assert peer.do("listen()") == "None"
+        assert peer.do("server.listen(64)") == "None"
+        daemon.wait_state(peer.pid, "live")
+        before = daemon.resident()
+        consoles = [daemon.attach(peer.pid) for _ in range(32)]
+        assert peer.do("clients = [server.accept()[0] for _ in range(32)]") == "None"
+        assert peer.do("[c.setblocking(False) for c in clients] and None") == "None"
+        fill = ("sum(c.send(b'x' * 65536) for c in clients for _ in range(40) "
+                "if select.select([], [c], [], 0)[1])")
+        assert peer.do("import select") == "None"
+        total, more = 0, 1
+        while more:
+            more = int(peer.do(fill))
+            total += more
+            assert daemon.serves()
+        assert daemon.resident() - before < 32 * (256 << 10)
+        for console in consoles:
+            console.close()
+        for console in consoles:
+            daemon.wait_event(event="end", session=console.session)
+        assert total > 0
+
+
+def test_a_burst_of_connections_and_ends():
+    """Threads that connect, ask half a question and go."""
+    with Daemon() as daemon, daemon.no_leak():
+        def run():
+            for n in range(300):
+                with contextlib.suppress(ConnectionError):
+                    with daemon.client() as client:
+                        client.send_raw(client.encode(f"{BROKER}.List")[: n % 60])
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert daemon.serves()
