@@ -231,10 +231,11 @@ void connection_stop(Session *s) {
         pthread_mutex_unlock(&s->lock);
 }
 
-void connection_end(Session *s) {
+void connection_end(Session *s, bool interrupt) {
         uint8_t buffer[4096];
 
-        lose(s);
+        if (session_lose(s) && interrupt)
+                console_interrupt(s);
         pthread_mutex_lock(&s->lock);
         shutdown(s->fd, SHUT_RDWR);
         /* Unread bytes would make the client's next read fail with ECONNRESET instead of its end. */

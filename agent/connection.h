@@ -30,5 +30,5 @@ uint32_t connection_wants(Session *s);
 /* The process ends: tells the client, and lets the session end. */
 void connection_stop(Session *s);
 
-/* Interrupts what still runs for it, and closes the descriptor. */
-void connection_end(Session *s);
+/* Interrupts what still runs for it, if asked to, and closes the descriptor. */
+void connection_end(Session *s, bool interrupt);

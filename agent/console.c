@@ -47,6 +47,22 @@ static PyObject *make_globals(void) {
         return globals;
 }
 
+/*
+ * CPython notes a KeyboardInterrupt that leaves an exec() or eval() of a string, whoever catches it
+ * later, and ends the process by SIGINT for it. It forgets that with the next such evaluation: the
+ * interrupt of a console must not change how the application ends.
+ */
+static void forget_interrupt(void) {
+        PyObject *type, *value, *traceback, *eval, *result = NULL;
+
+        PyErr_Fetch(&type, &value, &traceback);
+        eval = PyDict_GetItemString(PyEval_GetBuiltins(), "eval"); /* borrowed */
+        if (eval != NULL)
+                result = PyObject_CallFunction(eval, "s{}", "None");
+        Py_XDECREF(result);
+        PyErr_Restore(type, value, traceback);
+}
+
 static PyObject *run_code(Client *c, PyObject *code) {
         PyObject *result;
 
@@ -60,6 +76,8 @@ static PyObject *run_code(Client *c, PyObject *code) {
         session_end_code(c->session);
         /* One that was raised too late is for nobody. */
         PyThreadState_SetAsyncExc(c->session->thread_id, NULL);
+        if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+                forget_interrupt();
         return result;
 }
 

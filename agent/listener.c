@@ -31,6 +31,7 @@ static struct {
         pthread_cond_t changed;
         Endpoint endpoint;
         bool daemon_connection;
+        bool opening;       /* a thread is between bind() and telling so */
         unsigned n_changes; /* of the endpoint: what was to be opened later, and is it still wanted? */
         bool finished;      /* the process ends: no socket any more */
         bool thread;   /* the I/O thread lives */
@@ -136,6 +137,8 @@ static void add_session(Session *s) {
 }
 
 static void remove_session(Session *s) {
+        bool stopping;
+
         (void)epoll_ctl(listener.epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
 
         pthread_mutex_lock(&listener.lock);
@@ -146,9 +149,11 @@ static void remove_session(Session *s) {
         if (s->next != NULL)
                 s->next->previous = s->previous;
         listener.n_sessions--;
+        stopping = listener.stopping;
         pthread_mutex_unlock(&listener.lock);
 
-        connection_end(s);
+        /* When the interpreter ends, it stops the threads itself. */
+        connection_end(s, !stopping);
         session_unref(s);
         if (listener.accept_paused)
                 watch_accept(true);
@@ -362,13 +367,26 @@ typedef struct Later {
 
 static void *later_main(void *arg) {
         Later later = *(Later *)arg;
+        bool wanted;
 
         free(arg);
         thread_set_name("Manhole");
         /* Again after a signal: a short sleep would leave a socket to a child that is about to exec. */
         while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &later.at, NULL) == EINTR)
                 ;
+
+        /* listener_stop() waits for this, or the process could end with a file it does not know of. */
+        pthread_mutex_lock(&listener.lock);
+        wanted = !listener.finished && listener.n_changes == later.n_changes;
+        listener.opening = wanted;
+        pthread_mutex_unlock(&listener.lock);
+        if (!wanted)
+                return NULL;
         (void)open_endpoint(NULL, later.daemon_connection, &later.n_changes);
+        pthread_mutex_lock(&listener.lock);
+        listener.opening = false;
+        pthread_cond_broadcast(&listener.changed);
+        pthread_mutex_unlock(&listener.lock);
         return NULL;
 }
 
@@ -406,6 +424,8 @@ void listener_stop(void) {
 
         pthread_mutex_lock(&listener.lock);
         listener.finished = true;
+        while (listener.opening && session_now_ns() < until)
+                (void)wait_change(until - session_now_ns());
         endpoint_close(&listener.endpoint);
         listener.stopping = listener.thread;
         pthread_mutex_unlock(&listener.lock);
@@ -438,7 +458,7 @@ void listener_fork_child(Session *current) {
         }
 
         listener.n_changes++;
-        listener.finished = false;
+        listener.finished = listener.opening = false;
         endpoint_abandon(&listener.endpoint);
         if (listener.epoll_fd >= 0)
                 close(listener.epoll_fd);

@@ -54,7 +54,6 @@ def test_requests_that_are_not_served_are_answered(client, kind):
 
 def test_unknown_version_gets_the_versions_and_the_end(host):
     with Framed(host.path, version=7) as client:
-        client.send(OPEN, 1)
         assert client.hello()["versions"] == [1]
         assert client.frame() is None
 
