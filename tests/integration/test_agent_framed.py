@@ -38,6 +38,19 @@ def test_hello_comes_first_and_is_told_from_text_by_its_first_byte(host):
     assert os.path.samefile(hello["executable"], f"/proc/{host.pid}/exe") or "python" in hello["executable"]
 
 
+def test_hello_does_not_wait_for_the_gil():
+    code = (
+        "import ctypes, manhole, os; manhole.install(verbose=False); os.write(1, b'READY\\n')\n"
+        "ctypes.PyDLL(None).sleep(2); os.write(1, b'AFTER\\n'); input()"
+    )
+    with Host("-c", code) as host, Framed(host.path) as client:
+        assert client.hello()["pid"] == host.pid
+        number = client.request(EXEC, "6 * 7")
+        assert client.ask(HELLO)["pid"] == host.pid
+        assert "AFTER" not in host.out, "the GIL was held until now"
+        assert client.exec_end(number)[0]["result"] == "42"
+
+
 def test_questions_disturb_and_log_nothing(host, client):
     start = len(host.err)
     assert client.ask(HELLO)["pid"] == host.pid
