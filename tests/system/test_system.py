@@ -76,8 +76,9 @@ def manholed(machine):
 def shop(manholed):
     """The machine, with the gunicorn service listed; its main process is .pid("shop.service")."""
     manholed.run("systemctl", "start", "shop.service")
-    pid = manholed.pid("shop.service")
-    await_true(lambda: [t for t in manholed.targets() if t["pid"] == pid], "the shop is not listed")
+    # The main process, and its worker's console after the fork.
+    await_true(lambda: len([t for t in manholed.targets() if t["unit"] == "shop.service"]) == 2,
+               "the shop's two processes are not listed")
     return manholed
 
 
@@ -139,18 +140,26 @@ def test_a_service_is_listed_with_its_unit(shop):
     assert "served by flask" in get(shop)
 
 
-@pytest.mark.parametrize("name", ["shop.service", "pid"])
-def test_exec_prints_from_inside_the_application(shop, name):
+def test_exec_prints_from_inside_the_application(shop):
     pid = shop.pid("shop.service")
-    target = pid if name == "pid" else name
-    out = shop.ctl("exec", target, "import os, shop; print(os.getpid(), shop.app.name)").stdout
+    out = shop.ctl("exec", pid, "import os, shop; print(os.getpid(), shop.app.name)").stdout
     assert out.split() == [str(pid), "shop"]
+    assert "served by flask" in get(shop)
+
+
+def test_exec_in_the_worker_changes_what_it_serves(shop):
+    worker, = [t["pid"] for t in shop.targets()
+               if t["unit"] == "shop.service" and t["pid"] != shop.pid("shop.service")]
+    shop.ctl("exec", worker, "import shop; shop.app.view_functions['root'] = lambda: 'served by the console'")
+    assert "served by the console" in get(shop)
+    shop.ctl("exec", worker, "import shop; shop.app.view_functions['root'] = shop.root")
     assert "served by flask" in get(shop)
 
 
 def test_the_applications_journal_shows_what_was_typed(shop):
     marker = "print('typed', 6 * 7)"
-    assert shop.ctl("attach", "shop.service", input=marker + "\n").stdout.count("typed 42") == 1
+    pid = shop.pid("shop.service")
+    assert shop.ctl("attach", pid, input=marker + "\n").stdout.count("typed 42") == 1
 
     def events():
         records = shop.journal("-u", "shop.service", "_SYSTEMD_UNIT=manholed.service", "+",
@@ -205,7 +214,8 @@ def test_the_owner_needs_no_privilege(manholed):
                  "-E", "PYTHONMANHOLE=", "/usr/bin/python3", "-c", "import signal; signal.pause()")
     pid = manholed.pid("own.service")
     await_true(lambda: [t for t in manholed.targets() if t["pid"] == pid], "own.service is not listed")
-    out = manholed.run("runuser", "-u", "visitor", "--", "manholectl", "exec", pid, "import os; print(os.getuid())")
+    out = manholed.run("runuser", "-u", "visitor", "--", "manholectl", "exec", "own.service",
+                       "import os; print(os.getuid())")
     assert out.stdout.strip() == manholed.run("id", "-u", "visitor").stdout.strip()
     manholed.run("systemctl", "stop", "own.service")
 
