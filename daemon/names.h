@@ -25,8 +25,8 @@ struct NameWait {
 int names_new(struct event_base *loop, Names **ret);
 void names_free(Names *names);
 
-/* The cached name; NULL when there is none, or none yet: then it is being asked for. Valid until
- * the loop turns again. */
+/* The cached name; NULL when there is none, or none yet: then it is being asked for. Valid until the
+ * next call: too many names, and all are forgotten. */
 const char *names_get(Names *names, uid_t uid);
 
 /* True: @done is called from the loop, once, when names_get() knows the answer. False: it knows
