@@ -12,7 +12,9 @@
 #include "lib/cleanup.h"
 #include "lib/varlink.h"
 
+#ifndef JOURNAL_VARLINK
 #define JOURNAL_VARLINK "/run/systemd/journal/io.systemd.journal"
+#endif
 #define REPLY_MAX 4096U
 static const struct timeval PATIENCE = { .tv_sec = 2 };
 static const struct timeval AT_ONCE = {};

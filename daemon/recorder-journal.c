@@ -24,7 +24,9 @@
 #include "daemon/recorder.h"
 #include "lib/cleanup.h"
 
+#ifndef JOURNAL_SOCKET
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
+#endif
 /* Records that nobody could wait for; what comes when this is full is lost, and logged. */
 #define KEPT_BYTES_MAX (4U * 1024U * 1024U)
 /* How long the journal may be unreachable (a restart) before it counts as lost. */
@@ -153,7 +155,7 @@ static int journal_send(JournalRecorder *j, const void *bytes, size_t n) {
                 j->unreachable_since = 0;
                 return 0;
         }
-        if (r == -EAGAIN || r == -ENOBUFS) {
+        if ((r == -EAGAIN || r == -ENOBUFS) && j->writable) {
                 (void)event_add(j->writable, NULL);
                 return -EAGAIN;
         }
@@ -173,8 +175,10 @@ static int journal_flush(JournalRecorder *j) {
         while ((kept = STAILQ_FIRST(&j->kept))) {
                 int r = journal_send(j, kept->bytes, kept->n);
 
-                if (r < 0)
+                if (r == -EAGAIN || is_unreachable(r))
                         return r;
+                if (r < 0) /* it will never be taken, and must not keep the others back */
+                        log_error("A record is lost: %s", strerror(-r));
                 STAILQ_REMOVE_HEAD(&j->kept, link);
                 j->n_kept -= kept->n;
                 free(kept);
