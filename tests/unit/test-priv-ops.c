@@ -257,7 +257,7 @@ static void nobody_is_impersonated_but_root_and_the_owner(void **state) {
         _cleanup_fd_ int listener = scratch_bind("manhole-32", SOCK_STREAM);
 
         assert_int_equal(refused_connect("manhole-32", geteuid() + 1), -EPERM);
-        assert_int_equal(refused_connect("manhole-32", NOBODY), -EPERM);
+        assert_int_equal(refused_connect("manhole-32", geteuid() + NOBODY), -EPERM);
         assert_int_equal(refused_connect("manhole-32", (uid_t)-1), -EPERM);
         assert_int_equal(geteuid(), getuid());
 }
