@@ -80,6 +80,7 @@ static void an_endless_file_ends_at_the_cap(void **state) {
 static void a_socket_is_connected_to_and_closes_on_exec(void **state) {
         _cleanup_fd_ int listener = scratch_bind("listener", SOCK_STREAM), fd = -1;
 
+        assert_true(listener >= 0);
         assert_int_equal(fd_connect_unix("listener", &fd), 0);
         assert_true(is_cloexec(fd));
 }

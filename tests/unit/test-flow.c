@@ -16,6 +16,7 @@
 #include "daemon/flow.h"
 #include "lib/cleanup.h"
 #include "lib/console.h"
+#include "lib/container.h"
 #include "lib/fd.h"
 
 #define STREAM_MAX (8U * 1024U * 1024U)
@@ -86,7 +87,7 @@ static void stub_free(Recorder *recorder) {
 static const RecorderVTable stub = { "stub", stub_begin, stub_write, stub_end, stub_free };
 
 static void on_room(RecorderSession *session) {
-        Scene *s = (Scene *)((char *)session - offsetof(Scene, session));
+        Scene *s = container_of(session, Scene, session);
 
         flow_resume(&s->flow);
 }

@@ -163,6 +163,7 @@ static void what_something_has_bound_is_live(void **state) {
         struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = "manhole-13" };
 
         assert_int_equal(bind(early, (const struct sockaddr *)&sa, sizeof(sa)), 0);
+        assert_true(stream >= 0 && packets >= 0);
         assert_int_equal(probe("manhole-11"), 0);
         assert_int_equal(probe("manhole-12"), 0);
         assert_int_equal(probe("manhole-13"), 0); /* bound, not yet listening */
@@ -239,6 +240,7 @@ static void only_what_bears_a_manhole_s_name_is_connected_to(void **state) {
         for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
                 _cleanup_fd_ int listener = scratch_bind(names[i], SOCK_STREAM);
 
+                assert_true(listener >= 0);
                 assert_int_equal(refused_connect(names[i], 0), -EINVAL);
         }
         assert_int_equal(mkdir("manhole-5", 0700), 0);
@@ -249,6 +251,7 @@ static void only_what_bears_a_manhole_s_name_is_connected_to(void **state) {
 static void a_file_that_was_taken_away_has_no_name(void **state) {
         _cleanup_fd_ int listener = scratch_bind("manhole-31", SOCK_STREAM), fd = open_path("manhole-31");
 
+        assert_true(listener >= 0);
         assert_int_equal(unlink("manhole-31"), 0);
         assert_int_equal(execute(&(PrivRequest){ .operation = PRIV_CONNECT, .uid = geteuid() }, &fd, 1), -EINVAL);
 }
@@ -256,6 +259,7 @@ static void a_file_that_was_taken_away_has_no_name(void **state) {
 static void nobody_is_impersonated_but_root_and_the_owner(void **state) {
         _cleanup_fd_ int listener = scratch_bind("manhole-32", SOCK_STREAM);
 
+        assert_true(listener >= 0);
         assert_int_equal(refused_connect("manhole-32", geteuid() + 1), -EPERM);
         assert_int_equal(refused_connect("manhole-32", geteuid() + NOBODY), -EPERM);
         assert_int_equal(refused_connect("manhole-32", (uid_t)-1), -EPERM);

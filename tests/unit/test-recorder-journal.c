@@ -11,6 +11,7 @@
 
 #include "daemon/recorder.h"
 #include "lib/cleanup.h"
+#include "lib/container.h"
 #include "tests/unit/scratch.h"
 
 #define DATAGRAM_MAX 262144U
@@ -28,7 +29,7 @@ typedef struct Scene {
 } Scene;
 
 static Scene *scene_of(RecorderSession *session) {
-        return (Scene *)((char *)session - offsetof(Scene, session));
+        return container_of(session, Scene, session);
 }
 
 static void on_ready(RecorderSession *session, int error) {
