@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -62,6 +63,13 @@ static unsigned take_fds(struct msghdr *msg, int *ret_fds, unsigned max_fds) {
         return n_all;
 }
 
+/* Cut short although there was room for more descriptors, and nothing else took it: the kernel could
+ * not give us what was sent. */
+static bool is_shortage(const struct msghdr *msg, unsigned n_fds) {
+        return (msg->msg_flags & MSG_CTRUNC) && n_fds < PRIV_FDS_MAX &&
+               msg->msg_controllen <= CMSG_SPACE(sizeof(int) * n_fds);
+}
+
 int priv_channel_receive(int channel, void *ret_message, size_t n, int *ret_fds, unsigned max_fds,
                          unsigned *ret_n_fds) {
         struct iovec iov = { .iov_base = ret_message, .iov_len = n };
@@ -82,8 +90,7 @@ int priv_channel_receive(int channel, void *ret_message, size_t n, int *ret_fds,
                 return -errno;
 
         n_fds = take_fds(&msg, ret_fds, max_fds);
-        /* Cut short although there was room: the kernel could not give us what was sent. */
-        if ((size_t)k == n && (msg.msg_flags & MSG_CTRUNC) && n_fds < PRIV_FDS_MAX) {
+        if ((size_t)k == n && is_shortage(&msg, n_fds)) {
                 for (unsigned i = 0; i < max_fds; i++)
                         ret_fds[i] = fd_close(ret_fds[i]);
                 return -EMFILE;
