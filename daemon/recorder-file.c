@@ -19,54 +19,40 @@
 #include "daemon/recorder.h"
 #include "lib/cleanup.h"
 #include "lib/escape.h"
-
-/* A file of lines. */
-typedef struct Lines {
-        int fd;    /* owned; append */
-        bool torn; /* it ends in half a line, because the disk was full */
-} Lines;
+#include "lib/fd.h"
 
 typedef struct FileRecorder {
         Recorder base;
         char *description; /* owned */
         int folder_fd;     /* owned */
-        Lines events;      /* events.jsonl */
+        int events_fd;     /* owned: events.jsonl, append */
 } FileRecorder;
 
-static int write_bytes(Lines *lines, const char *bytes, size_t n) {
-        size_t at = 0;
+typedef struct Cast {
+        int fd; /* owned */
+} Cast;
 
-        while (at < n) {
-                ssize_t k = write(lines->fd, bytes + at, n - at);
-
-                if (k < 0 && errno == EINTR)
-                        continue;
-                if (k < 0) {
-                        lines->torn = lines->torn || at > 0;
-                        return -errno;
-                }
-                at += (size_t)k;
-        }
-        lines->torn = false;
-        return 0;
+/* What a full disk took a part of is taken back: half a line would spoil the next one. */
+static int take_back(int fd, const struct stat *before, int error) {
+        if (error < 0 && ftruncate(fd, before->st_size) < 0)
+                return -errno;
+        return error;
 }
 
-/* One line, in one write: a reader never sees half of it unless the disk is full, and then the
- * next one still stands on its own. */
-static int write_line_consume(Lines *lines, json_t *line) {
+/* One line, in one write: a reader never sees half of it. */
+static int write_line_consume(int fd, json_t *line) {
         _cleanup_free_ char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+        struct stat before;
         size_t n;
-        int r;
 
         json_decref(line);
         if (!text)
                 return -ENOMEM;
-        r = lines->torn ? write_bytes(lines, "\n", 1) : 0;
-        if (r < 0)
-                return r;
+        if (fstat(fd, &before) < 0)
+                return -errno;
         n = strlen(text);
         text[n] = '\n'; /* in place of the NUL */
-        return write_bytes(lines, text, n + 1);
+        return take_back(fd, &before, fd_write_all(fd, text, n + 1));
 }
 
 static int add_field(const char *name, const void *data, size_t n_data, void *userdata) {
@@ -103,7 +89,7 @@ static int write_event(FileRecorder *f, const Record *record) {
         (void)snprintf(time + n, sizeof(time) - n, ".%06ldZ", now.tv_nsec / 1000);
         if (object)
                 (void)json_object_set_new(object, "TIME", json_string(time));
-        return write_line_consume(&f->events, object);
+        return write_line_consume(f->events_fd, object);
 }
 
 /*
@@ -139,7 +125,7 @@ static json_t *cast_text(const char *data, size_t n, bool *ret_exact) {
 }
 
 /* Bytes that a reader could not tell from the text before: the code with an x, and hexadecimal. */
-static int write_exact(Lines *cast, double seconds, const char *code, const uint8_t *data, size_t n) {
+static int write_exact(Cast *cast, double seconds, const char *code, const uint8_t *data, size_t n) {
         _cleanup_free_ char *hex = malloc(n * 2 + 1);
         char exact[32];
 
@@ -148,7 +134,7 @@ static int write_exact(Lines *cast, double seconds, const char *code, const uint
         for (size_t i = 0; i < n; i++)
                 (void)sprintf(hex + 2 * i, "%02x", data[i]);
         (void)snprintf(exact, sizeof(exact), "x%s", code);
-        return write_line_consume(cast, json_pack("[f, s, s]", seconds, exact, hex));
+        return write_line_consume(cast->fd, json_pack("[f, s, s]", seconds, exact, hex));
 }
 
 /* What a terminal showed or a person typed has asciicast's own codes; players pass over others. */
@@ -163,28 +149,35 @@ static const char *cast_code(const Record *record) {
         return record->frame;
 }
 
-static int write_data(Lines *cast, const Record *record) {
+static int write_data(Cast *cast, const Record *record) {
         const char *code = cast_code(record);
         double seconds = (double)record->usec / 1e6;
+        struct stat before;
         bool exact;
         json_t *text = cast_text(record->data, record->n_data, &exact);
-        int r = write_line_consume(cast, json_pack("[f, s, o]", seconds, code, text));
+        int r = fstat(cast->fd, &before) < 0 ? -errno : 0;
 
+        if (r < 0) {
+                json_decref(text);
+                return r;
+        }
+        r = write_line_consume(cast->fd, json_pack("[f, s, o]", seconds, code, text));
         if (r == 0 && !exact)
                 r = write_exact(cast, seconds, code, record->data, record->n_data);
-        return r;
+        /* The text without its bytes would be a record of what was never forwarded. */
+        return take_back(cast->fd, &before, r);
 }
 
-static int write_end(Lines *cast, const Record *record) {
+static int write_end(Cast *cast, const Record *record) {
         char reason[128];
 
         (void)snprintf(reason, sizeof(reason), "end: %s", record->reason);
-        return write_line_consume(cast, json_pack("[f, s, s]", (double)record->usec / 1e6, "m", reason));
+        return write_line_consume(cast->fd, json_pack("[f, s, s]", (double)record->usec / 1e6, "m", reason));
 }
 
 static int file_write(Recorder *recorder, RecorderSession *session, const Record *record, bool keep) {
         FileRecorder *f = (FileRecorder *)recorder;
-        Lines *cast = session ? session->destination : NULL;
+        Cast *cast = session ? session->destination : NULL;
         int r = 0;
 
         switch (record->event) {
@@ -206,7 +199,7 @@ static int file_write(Recorder *recorder, RecorderSession *session, const Record
 
 static int file_begin(Recorder *recorder, RecorderSession *session, const Record *record) {
         FileRecorder *f = (FileRecorder *)recorder;
-        _cleanup_free_ Lines *cast = calloc(1, sizeof(*cast));
+        _cleanup_free_ Cast *cast = calloc(1, sizeof(*cast));
         char name[RECORD_SESSION_ID_MAX + 8];
         _cleanup_fd_ int fd = -1;
         int r;
@@ -217,20 +210,21 @@ static int file_begin(Recorder *recorder, RecorderSession *session, const Record
         fd = openat(f->folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return -errno;
-        cast->fd = fd;
-        r = write_line_consume(cast, json_pack("{s:i, s:i, s:i, s:I, s:o}", "version", 2, "width", 80, "height", 24,
-                                               "timestamp", (json_int_t)time(NULL), "manhole", record_json(record)));
+        r = write_line_consume(fd, json_pack("{s:i, s:i, s:i, s:I, s:o}", "version", 2, "width", 80, "height", 24,
+                                             "timestamp", (json_int_t)time(NULL), "manhole", record_json(record)));
         if (r == 0)
                 r = write_event(f, record);
-        if (r < 0)
+        if (r < 0) {
+                (void)unlinkat(f->folder_fd, name, 0); /* there is no session */
                 return r;
-        (void)TAKE_FD(fd);
+        }
+        cast->fd = TAKE_FD(fd);
         session->destination = TAKE_PTR(cast);
         return 0;
 }
 
 static void file_end(Recorder *recorder, RecorderSession *session) {
-        Lines *cast = session->destination;
+        Cast *cast = session->destination;
 
         if (cast)
                 (void)fd_close(cast->fd);
@@ -242,7 +236,7 @@ static void file_free(Recorder *recorder) {
         FileRecorder *f = (FileRecorder *)recorder;
 
         (void)fd_close(f->folder_fd);
-        (void)fd_close(f->events.fd);
+        (void)fd_close(f->events_fd);
         free(f->description);
         free(f);
 }
@@ -274,16 +268,16 @@ int recorder_file_new(const char *folder, Recorder **ret) {
 
         if (!f)
                 return -ENOMEM;
-        f->folder_fd = f->events.fd = -1;
+        f->folder_fd = f->events_fd = -1;
         r = asprintf(&f->description, "file:%s", folder) < 0 ? -ENOMEM : make_folder(folder);
         if (r < 0)
                 goto fail;
         recorder_init(&f->base, &vtable, f->description);
         f->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (f->folder_fd >= 0)
-                f->events.fd = openat(f->folder_fd, "events.jsonl",
+                f->events_fd = openat(f->folder_fd, "events.jsonl",
                                       O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (f->events.fd < 0) {
+        if (f->events_fd < 0) {
                 r = -errno;
                 goto fail;
         }

@@ -71,7 +71,7 @@ def place():
 @pytest.fixture(scope="session", autouse=True)
 def _clean_place():
     yield
-    if _place is not None:
+    if _place is not None and _place.path.exists():
         _place.close()
 
 
