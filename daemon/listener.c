@@ -85,9 +85,38 @@ static int make_folder(const char *path) {
         return mkdir(folder, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
+/*
+ * Takes away a socket that nobody serves any more, and nothing else that may have this name. Asks by
+ * datagram, which a busy daemon does not have to accept (unix(7), EPROTOTYPE).
+ */
+static int remove_dead(const struct sockaddr_un *sa) {
+        _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        struct stat st;
+
+        if (fd < 0)
+                return -errno;
+        if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) == 0)
+                return -EADDRINUSE;
+        switch (errno) {
+        case ENOENT:
+                return 0;
+        case EPROTOTYPE:
+                return -EADDRINUSE;
+        case ECONNREFUSED:
+                break;
+        default:
+                return -errno;
+        }
+        if (lstat(sa->sun_path, &st) < 0)
+                return -errno;
+        if (!S_ISSOCK(st.st_mode))
+                return -EEXIST;
+        return unlink(sa->sun_path) < 0 ? -errno : 0;
+}
+
 static int listen_at(const char *path, int *ret_fd) {
         struct sockaddr_un sa = { .sun_family = AF_UNIX };
-        _cleanup_fd_ int fd = -1, other = -1;
+        _cleanup_fd_ int fd = -1;
         int r;
 
         if (strlen(path) >= sizeof(sa.sun_path))
@@ -96,12 +125,9 @@ static int listen_at(const char *path, int *ret_fd) {
         r = make_folder(path);
         if (r < 0)
                 return r;
-        r = fd_connect_unix(path, &other);
-        if (r == 0)
-                return -EADDRINUSE;
-        if (r == -ECONNREFUSED && unlink(path) < 0)
-                return -errno;
-
+        r = remove_dead(&sa);
+        if (r < 0)
+                return r;
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return -errno;
