@@ -314,11 +314,13 @@ int scanner_add_folder(Scanner *s, const char *path) {
         return 0;
 }
 
-/* True for the folder itself and for those of services below it. */
-static bool path_is_below(const char *path, const char *top) {
+/* That folder itself, or one of a service below it; but not another that was asked for by itself. */
+static bool belongs_to(const Folder *f, const char *top) {
         size_t n = strlen(top);
 
-        return strncmp(path, top, n) == 0 && (path[n] == '\0' || path[n] == '/');
+        if (f->kind == FOLDER_TOP)
+                return strcmp(f->path, top) == 0;
+        return strncmp(f->path, top, n) == 0 && f->path[n] == '/';
 }
 
 void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths) {
@@ -329,7 +331,7 @@ void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths) 
                 bool kept = false;
 
                 for (size_t i = 0; i < n_paths && !kept; i++)
-                        kept = path_is_below(f->path, paths[i]);
+                        kept = belongs_to(f, paths[i]);
                 if (!kept)
                         folder_free(s, f);
                 f = next;
