@@ -391,9 +391,11 @@ def bind():
 def listen():
     bind()
     server.listen()
+clients = []
 def accept():
     global client
     client, _ = server.accept()
+    clients.append(client)
 def frame(kind, number, payload=b""):
     client.sendall(pack("<III", len(payload), kind, number) + payload)
 def hello():
