@@ -322,6 +322,7 @@ static int open_endpoint(const char *path, bool daemon_connection, const unsigne
                 snprintf(own_path, sizeof(own_path), "/tmp/manhole-%ld", (long)getpid());
                 path = own_path;
         }
+        peer_prepare();
         r = endpoint_open(&endpoint, path);
         if (r < 0) {
                 log_line("Failed to bind %s: %s", path, strerror(-r));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,10 +41,16 @@ static bool overflow_is_mapped(void) {
         return mapped;
 }
 
+static atomic_bool overflow_mapped;
+
+void peer_prepare(void) {
+        atomic_store(&overflow_mapped, overflow_is_mapped());
+}
+
 bool peer_allowed(const Peer *p) {
         if (p->uid == 0)
                 return true;
-        return p->uid == geteuid() && (p->uid != OVERFLOW_UID || overflow_is_mapped());
+        return p->uid == geteuid() && (p->uid != OVERFLOW_UID || atomic_load(&overflow_mapped));
 }
 
 unsigned long peer_version(int fd) {

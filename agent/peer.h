@@ -17,6 +17,10 @@ typedef struct Peer {
 /* 0 or negative errno. */
 int peer_read(int fd, Peer *ret);
 
+/* Learns what peer_allowed() has to know of this process's user namespace: later there may be no
+ * descriptor left to read it. When a socket is opened. */
+void peer_prepare(void);
+
 /* Only our own effective uid, and root. */
 bool peer_allowed(const Peer *p);
 

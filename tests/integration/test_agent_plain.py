@@ -369,6 +369,17 @@ def test_refused_client_sees_nothing(host):
         assert client.run("1") == "1\n"
 
 
+def test_users_that_the_namespace_does_not_map_are_nobody():
+    """They all look like the overflow uid; so does a process that is not mapped itself."""
+    probe = subprocess.run(["unshare", "-U", "true"], capture_output=True, text=True)
+    if probe.returncode != 0:
+        pytest.skip(f"no user namespace can be made: {probe.stderr.strip()}")
+    with Host("-U", PYTHON, HOSTS / "plain.py", python="unshare") as host:
+        with Plain(host.path) as client:
+            assert client.wait_closed() == b""
+        host.wait_err("SuspiciousClient: .* UID:65534 GID:65534.* current EUID:65534 or ROOT")
+
+
 def test_root_may_connect_to_everybody(host):
     if os.geteuid() != 0:
         pytest.skip("needs root to act as another user")
