@@ -36,6 +36,8 @@ static int raise_pending(Client *c) {
 
 /* Queues one piece, waiting for room. 0, SESSION_E_LOST, or -1 with an exception set. */
 static int write_piece(Client *c, uint32_t type, const char *data, size_t n) {
+        PyThreadState *gil;
+
         for (;;) {
                 int r = session_offer(c->session, type, data, n);
 
@@ -44,9 +46,9 @@ static int write_piece(Client *c, uint32_t type, const char *data, size_t n) {
                 if (raise_pending(c) < 0)
                         return -1;
                 session_begin_wait(c->session);
-                Py_BEGIN_ALLOW_THREADS
+                gil = PyEval_SaveThread();
                 session_wait_room(c->session, n);
-                Py_END_ALLOW_THREADS
+                PyEval_RestoreThread(gil);
                 if (session_end_wait(c->session) != 0) {
                         PyErr_SetNone(PyExc_KeyboardInterrupt);
                         return -1;
@@ -102,12 +104,13 @@ void client_say_text(Client *c, const char *text) {
 void client_end(Client *c, const JsonBuffer *end) {
         const char *json = end->n_data > 0 ? end->data : "{\"reason\":\"exit\"}";
         size_t n = strlen(json);
+        PyThreadState *gil;
 
         while (session_offer_end(c->session, json, n) == SESSION_E_FULL) {
                 session_begin_wait(c->session);
-                Py_BEGIN_ALLOW_THREADS
+                gil = PyEval_SaveThread();
                 session_wait_room(c->session, n);
-                Py_END_ALLOW_THREADS
+                PyEval_RestoreThread(gil);
                 (void)session_end_wait(c->session);
         }
 }
@@ -121,6 +124,7 @@ static PyObject *make_line(char *data, size_t n) {
 
 PyObject *client_read_line(Client *c, const char *prompt) {
         PyObject *line = NULL;
+        PyThreadState *gil;
         char *data = NULL;
         size_t n = 0;
         int r;
@@ -132,9 +136,9 @@ PyObject *client_read_line(Client *c, const char *prompt) {
                 return NULL;
 
         session_begin_wait(c->session);
-        Py_BEGIN_ALLOW_THREADS
+        gil = PyEval_SaveThread();
         r = session_wait_line(c->session, &data, &n);
-        Py_END_ALLOW_THREADS
+        PyEval_RestoreThread(gil);
         if (session_end_wait(c->session) != 0 || r == SESSION_E_INTERRUPTED)
                 PyErr_SetNone(PyExc_KeyboardInterrupt);
         else if (r == SESSION_E_END)

@@ -17,10 +17,10 @@
 #include "agent/session.h"
 
 typedef struct Client {
-        Session *session;    /* referenced */
-        PyObject *globals;   /* owned: the console's namespace */
-        PyObject *displayed; /* owned: what `_` was last set to, or NULL */
-        PyObject *leftover;  /* owned: read, but not yet asked for; or NULL */
+        Session *session;     /* referenced */
+        PyObject *globals;    /* owned: the console's namespace */
+        PyObject *displayed;  /* owned: what `_` was last set to, or NULL */
+        PyObject *leftover;   /* owned: read, but not yet asked for; or NULL */
         bool redirect_stderr; /* the code's stderr goes to the client */
         bool exec;            /* stdout and stderr apart */
 } Client;

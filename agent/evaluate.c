@@ -214,7 +214,8 @@ static void write_verdict(Client *c, JsonBuffer *b, PyObject *result, const Rais
         jsonbuf_raw(b, "{\"reason\":\"done\",\"status\":");
         jsonbuf_integer(b, left ? exit_status(c, raised->value) : failed);
         jsonbuf_raw(b, ",\"result\":");
-        whole = append_text_consume(b, text_of(c, result == Py_None ? NULL : result, PyObject_Repr), RESULT_MAX);
+        whole = append_text_consume(b, text_of(c, result == Py_None ? NULL : result, PyObject_Repr),
+                                    RESULT_MAX);
         jsonbuf_raw(b, ",\"exception\":");
         if (failed) {
                 jsonbuf_raw(b, "{\"type\":");

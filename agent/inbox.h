@@ -24,8 +24,8 @@ enum {
 typedef struct Inbox {
         uint8_t *data; /* owned */
         size_t n_allocated;
-        size_t start, end; /* the unread bytes */
-        size_t n_searched; /* of them, known to hold no newline */
+        size_t start, end;           /* the unread bytes */
+        size_t n_searched;           /* of them, known to hold no newline */
         size_t ends[INBOX_ENDS_MAX]; /* unread bytes before each end of input, ascending */
         size_t n_ends;
         bool closed; /* nothing comes after what is there */

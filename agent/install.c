@@ -20,7 +20,7 @@ static struct {
         long number; /* of the installation */
         Options options;
         PyObject *already_installed; /* owned for good */
-        bool ready; /* what is done once a process is done */
+        bool ready;                  /* what is done once a process is done */
 } install = { .options = { .redirect_stderr = true } };
 
 static const struct {
@@ -34,7 +34,8 @@ static const struct {
 
 int install_setup(PyObject *module) {
         for (size_t i = 0; i < sizeof(exceptions) / sizeof(exceptions[0]); i++) {
-                PyObject *exception = PyErr_NewExceptionWithDoc(exceptions[i].name, exceptions[i].doc, NULL, NULL);
+                PyObject *exception =
+                        PyErr_NewExceptionWithDoc(exceptions[i].name, exceptions[i].doc, NULL, NULL);
 
                 if (exception == NULL)
                         return -1;
@@ -127,10 +128,12 @@ static void warn_of_namesake(PyObject *self) {
                 d = opendir(folder);
         while (d != NULL && (entry = readdir(d)) != NULL)
                 if (strncmp(entry->d_name, "manhole-", strlen("manhole-")) == 0 &&
-                    (strstr(entry->d_name, ".dist-info") != NULL || strstr(entry->d_name, ".egg-info") != NULL))
-                        log_line("The distribution %s is installed in the same folder as manholed-agent, and "
-                                 "both provide \"manhole\": uninstall both, then install one.",
-                                 entry->d_name);
+                    (strstr(entry->d_name, ".dist-info") != NULL ||
+                     strstr(entry->d_name, ".egg-info") != NULL))
+                        log_line(
+                                "The distribution %s is installed in the same folder as manholed-agent, and "
+                                "both provide \"manhole\": uninstall both, then install one.",
+                                entry->d_name);
         if (d != NULL)
                 closedir(d);
         free(folder);

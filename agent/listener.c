@@ -31,11 +31,11 @@ static struct {
         pthread_cond_t changed;
         Endpoint endpoint;
         bool daemon_connection;
-        bool opening;       /* a thread is between bind() and telling so */
-        unsigned n_changes; /* of the endpoint: what was to be opened later, and is it still wanted? */
-        bool finished;      /* the process ends: no socket any more */
-        bool thread;   /* the I/O thread lives */
-        bool stopping; /* tell and close every client */
+        bool opening;          /* a thread is between bind() and telling so */
+        unsigned n_changes;    /* of the endpoint: what was to be opened later, and is it still wanted? */
+        bool finished;         /* the process ends: no socket any more */
+        bool thread;           /* the I/O thread lives */
+        bool stopping;         /* tell and close every client */
         int epoll_fd, wake_fd; /* owned; open while the thread lives */
         Session *sessions;     /* referenced */
         size_t n_sessions;
@@ -165,9 +165,9 @@ static void accept_clients(void) {
                 int fd, r;
 
                 pthread_mutex_lock(&listener.lock);
-                fd = listener.endpoint.fd < 0 ? -1
-                                              : accept4(listener.endpoint.fd, NULL, NULL,
-                                                        SOCK_CLOEXEC | SOCK_NONBLOCK);
+                fd = listener.endpoint.fd < 0
+                             ? -1
+                             : accept4(listener.endpoint.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
                 r = fd < 0 ? errno : 0;
                 pthread_mutex_unlock(&listener.lock);
                 if (fd < 0) {

@@ -16,7 +16,7 @@ static PyMethodDef methods[] = {
 };
 
 static struct PyModuleDef definition = {
-        PyModuleDef_HEAD_INIT,
+        .m_base = PyModuleDef_HEAD_INIT,
         .m_name = "manhole._agent",
         .m_doc = "The native part of the agent.",
         .m_size = -1,

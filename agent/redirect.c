@@ -15,7 +15,7 @@ static const char *const slot_names[] = {
 
 static struct {
         unsigned n_consoles;
-        PyObject *routers[N_SLOTS]; /* owned for good; one for each place, made at first need */
+        PyObject *routers[N_SLOTS];   /* owned for good; one for each place, made at first need */
         PyObject *originals[N_SLOTS]; /* owned while redirected, else NULL */
         PyObject *hook;               /* owned for good */
         PyObject *original_hook;      /* owned while redirected, else NULL */

@@ -198,9 +198,9 @@ void session_wait_room(Session *s, size_t n) {
                         s->lost = true; /* the I/O thread empties the queue and closes */
                         break;
                 }
-                pthread_cond_timedwait(&s->changed, &s->lock,
-                                       &(struct timespec){ .tv_sec = until / 1000000000,
-                                                           .tv_nsec = until % 1000000000 });
+                pthread_cond_timedwait(
+                        &s->changed, &s->lock,
+                        &(struct timespec){ .tv_sec = until / 1000000000, .tv_nsec = until % 1000000000 });
         }
         pthread_mutex_unlock(&s->lock);
         listener_wake();

@@ -83,8 +83,8 @@ typedef struct Session {
         FrameScanner scanner;
         uint8_t *payload; /* owned: of the request that is being read */
         size_t n_payload;
-        bool blocked;   /* the socket took no more */
-        bool saw_end;   /* the client has shut its side down */
+        bool blocked;    /* the socket took no more */
+        bool saw_end;    /* the client has shut its side down */
         uint32_t events; /* what epoll watches */
         SessionStall stall;
 } Session;

@@ -12,11 +12,12 @@
 static int wait_consoles(void) {
         static bool interrupted;
         bool idle = interrupted;
+        PyThreadState *gil;
 
         while (!idle) {
-                Py_BEGIN_ALLOW_THREADS
+                gil = PyEval_SaveThread();
                 idle = listener_wait_consoles(WAIT_STEP_MSEC);
-                Py_END_ALLOW_THREADS
+                PyEval_RestoreThread(gil);
                 if (PyErr_CheckSignals() < 0) {
                         interrupted = true;
                         return -1;
@@ -55,10 +56,11 @@ void shutdown_wrap(void) {
 
 PyObject *shutdown_at_exit(PyObject *self, PyObject *args) {
         int r = wait_consoles();
+        PyThreadState *gil;
 
-        Py_BEGIN_ALLOW_THREADS
+        gil = PyEval_SaveThread();
         listener_stop();
-        Py_END_ALLOW_THREADS
+        PyEval_RestoreThread(gil);
         redirect_reset();
         log_flush();
         if (r < 0)

@@ -20,7 +20,8 @@ static int append_frame(PyObject *lines, PyObject *summary) {
         int r = -1;
 
         if (file != NULL && number != NULL && name != NULL && source != NULL) {
-                r = append(lines, PyUnicode_FromFormat("File: \"%S\", line %S, in %S\n", file, number, name));
+                r = append(lines,
+                           PyUnicode_FromFormat("File: \"%S\", line %S, in %S\n", file, number, name));
                 if (r == 0 && PyObject_IsTrue(source) == 1)
                         r = append(lines, PyUnicode_FromFormat("  %S\n", source));
         }

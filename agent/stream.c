@@ -8,7 +8,7 @@
 #include "lib/console.h"
 
 typedef struct Stream {
-        PyObject_HEAD
+        PyObject base;
         StreamKind kind;
         bool binary;        /* `buffer` of a text stream */
         PyObject *original; /* owned, never NULL; None where the application has no such stream */
@@ -363,16 +363,11 @@ static PyMethodDef stream_methods[] = {
 };
 
 static PyGetSetDef stream_getset[] = {
-        { "encoding", get_encoding, NULL, NULL, NULL },
-        { "errors", get_errors, NULL, NULL, NULL },
-        { "closed", get_false, NULL, NULL, NULL },
-        { "line_buffering", get_false, NULL, NULL, NULL },
-        { "write_through", get_false, NULL, NULL, NULL },
-        { "newlines", get_none, NULL, NULL, NULL },
-        { "mode", get_mode, NULL, NULL, NULL },
-        { "name", get_name, NULL, NULL, NULL },
-        { "buffer", get_buffer, NULL, NULL, NULL },
-        {},
+        { "encoding", get_encoding, NULL, NULL, NULL },   { "errors", get_errors, NULL, NULL, NULL },
+        { "closed", get_false, NULL, NULL, NULL },        { "line_buffering", get_false, NULL, NULL, NULL },
+        { "write_through", get_false, NULL, NULL, NULL }, { "newlines", get_none, NULL, NULL, NULL },
+        { "mode", get_mode, NULL, NULL, NULL },           { "name", get_name, NULL, NULL, NULL },
+        { "buffer", get_buffer, NULL, NULL, NULL },       {},
 };
 
 static PyObject *stream_refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {

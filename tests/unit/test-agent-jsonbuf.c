@@ -33,7 +33,8 @@ static void every_byte_survives(void **state) {
 
 static void what_is_not_utf8_is_replaced(void **state) {
         static const char *const bad[] = {
-                "\x80", "\xC0\x80", "\xC3", "\xE2\x98", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xFF", "\xF8\x88\x80\x80\x80",
+                "\x80",         "\xC0\x80",         "\xC3", "\xE2\x98",
+                "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xFF", "\xF8\x88\x80\x80\x80",
         };
 
         for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
