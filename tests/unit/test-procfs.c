@@ -82,6 +82,7 @@ static void the_last_pid_is_the_process_s_own(void **state) {
         assert_int_equal(status.ns_pid, 6);
         assert_int_equal(proc_parse_status("Uid:\t0\t0\t0\t0\nNSpid:\t5\t6", &status), 0);
         assert_int_equal(status.ns_pid, 6);
+        assert_true(status.ns_nested);
         assert_int_equal(proc_parse_status("NSpid: 5 \nUid: 1 2 3 4", &status), 0);
         assert_int_equal(status.ns_pid, 5);
         assert_false(status.ns_nested);
