@@ -266,7 +266,9 @@ static void every_byte_can_be_had_back(void **state) {
                 for (size_t k = 0; k < sizes[i]; k++) {
                         random = random * 1103515245 + 12345;
                         /* Every byte; then text with line ends and NULs. */
-                        data[i][k] = i % 2 ? "a\nb\0\t\x7f\xc3\xa4"[random >> 16 & 7] : (char)(random >> 16);
+                        data[i][k] = (char)(random >> 16);
+                        if (i % 2)
+                                data[i][k] = "a\nb\0\t\x7f\xc3\xa4"[random >> 16 & 7];
                 }
                 put(&session, i % 3 ? RECORD_OUTPUT : RECORD_INPUT, NULL, data[i], sizes[i]);
         }

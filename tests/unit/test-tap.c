@@ -112,18 +112,18 @@ static void payloads_are_found_wherever_the_stream_is_cut(void **state) {
 
 static void every_kind_of_frame_has_its_name_and_event(void **state) {
         static const struct {
-                uint32_t type;
                 const char *name;
+                uint32_t type;
                 RecordEvent event;
         } kinds[] = {
-                { CONSOLE_HELLO, "hello", RECORD_INPUT },       { CONSOLE_OPEN, "open", RECORD_INPUT },
-                { CONSOLE_INPUT, "input", RECORD_INPUT },       { CONSOLE_INTERRUPT, "interrupt", RECORD_INPUT },
-                { CONSOLE_EXEC, "exec", RECORD_INPUT },         { CONSOLE_COMPLETE, "complete", RECORD_INPUT },
-                { CONSOLE_HISTORY, "history", RECORD_INPUT },   { CONSOLE_STACKS, "stacks", RECORD_INPUT },
-                { CONSOLE_TASKS, "tasks", RECORD_INPUT },       { CONSOLE_HEALTH, "health", RECORD_INPUT },
-                { CONSOLE_ANSWER, "answer", RECORD_OUTPUT },    { CONSOLE_OUTPUT, "output", RECORD_OUTPUT },
-                { CONSOLE_STDERR, "stderr", RECORD_OUTPUT },    { CONSOLE_PROMPT, "prompt", RECORD_OUTPUT },
-                { CONSOLE_DROPPED, "dropped", RECORD_DROPPED }, { CONSOLE_END, "end", RECORD_OUTPUT },
+                { "hello", CONSOLE_HELLO, RECORD_INPUT },       { "open", CONSOLE_OPEN, RECORD_INPUT },
+                { "input", CONSOLE_INPUT, RECORD_INPUT },       { "interrupt", CONSOLE_INTERRUPT, RECORD_INPUT },
+                { "exec", CONSOLE_EXEC, RECORD_INPUT },         { "complete", CONSOLE_COMPLETE, RECORD_INPUT },
+                { "history", CONSOLE_HISTORY, RECORD_INPUT },   { "stacks", CONSOLE_STACKS, RECORD_INPUT },
+                { "tasks", CONSOLE_TASKS, RECORD_INPUT },       { "health", CONSOLE_HEALTH, RECORD_INPUT },
+                { "answer", CONSOLE_ANSWER, RECORD_OUTPUT },    { "output", CONSOLE_OUTPUT, RECORD_OUTPUT },
+                { "stderr", CONSOLE_STDERR, RECORD_OUTPUT },    { "prompt", CONSOLE_PROMPT, RECORD_OUTPUT },
+                { "dropped", CONSOLE_DROPPED, RECORD_DROPPED }, { "end", CONSOLE_END, RECORD_OUTPUT },
         };
         static Stream s;
         static Heard h;
