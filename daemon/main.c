@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "daemon/config.h"
@@ -174,7 +175,7 @@ static int run(void) {
         if (r < 0 || arg_check)
                 return r;
         r = default_control();
-        if (r < 0) {
+        if (r < 0 && sd_listen_fds(0) == 0) {
                 log_error("XDG_RUNTIME_DIR is not set: give --control=");
                 return r;
         }

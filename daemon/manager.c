@@ -272,7 +272,7 @@ int manager_run(Manager *m, const char *control) {
         int r = listener_new(m->loop, control, manager_on_accepted, m, &m->listener);
 
         if (r < 0) {
-                log_error("Cannot listen on %s: %s", control, strerror(-r));
+                log_error("Cannot listen on %s: %s", control ?: "the socket passed", strerror(-r));
                 return r;
         }
         log_info("Ready. Sessions are recorded to: %s.", m->recorder->description);

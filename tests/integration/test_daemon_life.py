@@ -276,11 +276,13 @@ def test_it_serves_a_socket_that_is_passed_to_it():
 
 
 @pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="needs systemd-socket-activate")
-def test_systemd_socket_activate_starts_it_on_the_first_connection():
-    folder = place().folder(0o755)
+@pytest.mark.parametrize("uid", [US, pytest.param(ALICE, marks=needs_root)])
+def test_systemd_socket_activate_starts_it_on_the_first_connection(uid):
+    """Without XDG_RUNTIME_DIR, too: nothing is to be made there."""
+    folder = place().folder()
     process = subprocess.Popen(["systemd-socket-activate", f"--listen={folder}/control",
                                 str(place().path / "daemon" / "manholed"), "--record=none"],
-                               stderr=subprocess.DEVNULL)
+                               stderr=subprocess.DEVNULL, cwd="/", **as_user(uid))
     wait_for((folder / "control").is_socket, "the socket")
     with Varlink(folder / "control") as client:
         assert client.call(f"{SERVICE}.GetInfo")[0] is None
