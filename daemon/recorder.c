@@ -65,6 +65,18 @@ int recorder_write(RecorderSession *session, Record record) {
         return r;
 }
 
+void recorder_keep(RecorderSession *session, Record record) {
+        int r;
+
+        session_fill(session, &record);
+        r = session->recorder->vtable->write(session->recorder, session, &record, true);
+        if (r == 0)
+                session->seq++;
+        else
+                log_error("Session %s: the record of its event '%s' is lost: %s", session->parties.session,
+                          record_event_name(record.event), strerror(-r));
+}
+
 void recorder_end(RecorderSession *session, Record record) {
         Recorder *recorder = session->recorder;
         int r;

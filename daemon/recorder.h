@@ -7,7 +7,7 @@
  * A record that recorder_write() has taken is with the destination: whoever forwards a byte only
  * after that keeps the promise "no unrecorded byte". When the destination has no room the record
  * is not taken, and the caller waits. Records that no flow can wait for (the end of a session, a
- * refusal) go by recorder_post(), which keeps a bounded queue.
+ * refusal) go by recorder_keep() and recorder_post(), which keep a bounded queue.
  *
  * A destination may tell that it is lost; from then on every write is refused.
  */
@@ -74,6 +74,9 @@ int recorder_begin(Recorder *r, RecorderSession *session, const RecordParties *p
 /* Writes one record of the session; fills in who, when and the sequence number. 0, -EAGAIN, or
  * another negative errno: the session can no longer be recorded. */
 int recorder_write(RecorderSession *session, Record record);
+
+/* As recorder_write(), for a record that nobody can wait for: it is kept if anything can be. */
+void recorder_keep(RecorderSession *session, Record record);
 
 /* The last record, which is kept if anything can be. The session is idle afterwards. */
 void recorder_end(RecorderSession *session, Record record);

@@ -203,8 +203,7 @@ static void session_refuse(Session *s, int verdict) {
         }
         s->target->state = TARGET_UNTRUSTED;
         s->target->impostor = true;
-        recorder_post(s->host->recorder, &(Record){ .event = RECORD_DENIED, .parties = &s->record.parties,
-                                                    .seq = s->record.seq, .reason = reason });
+        recorder_keep(&s->record, (Record){ .event = RECORD_DENIED, .reason = reason, .socket = s->target->path });
         session_fail(s, ERROR_TARGET_UNTRUSTED, reason);
 }
 

@@ -10,7 +10,9 @@ static const uid_t others[] = { 1, 33, 999, 1000, 1001, 65534, 0x7fffffff, 0x800
 static const PolicyMode modes[] = { POLICY_OBSERVE, POLICY_CONTROL };
 
 static bool allows(uid_t subject, uid_t object, PolicyMode mode) {
-        PolicyVerdict verdict = policy_decide((PolicySubject){ .uid = subject }, (PolicyObject){ .uid = object }, mode);
+        PolicySubject who = { .uid = subject };
+        PolicyObject whom = { .uid = object };
+        PolicyVerdict verdict = policy_decide(who, whom, mode);
 
         assert_non_null(verdict.rule);
         assert_true(*verdict.rule);

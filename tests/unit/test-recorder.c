@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/* What all destinations share; the destination here is a stub. */
+
+#include "tests/unit/test.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/recorder.h"
+#include "lib/container.h"
+
+typedef struct Stub {
+        Recorder base;
+        int verdict, begin_verdict;
+        Record last; /* what it points to is not kept */
+        bool last_keep;
+        RecorderSession *last_session;
+        unsigned n_writes, n_ends;
+} Stub;
+
+/* One session, and what it was told. */
+typedef struct Owner {
+        RecorderSession session;
+        unsigned n_ready, n_room;
+        int ready_error;
+        bool end_at_room;
+} Owner;
+
+static int stub_begin(Recorder *recorder, RecorderSession *session, const Record *record) {
+        Stub *s = (Stub *)recorder;
+
+        s->last = *record;
+        return s->begin_verdict;
+}
+
+static int stub_write(Recorder *recorder, RecorderSession *session, const Record *record, bool keep) {
+        Stub *s = (Stub *)recorder;
+
+        s->n_writes++;
+        s->last = *record;
+        s->last_keep = keep;
+        s->last_session = session;
+        return s->verdict;
+}
+
+static void stub_end(Recorder *recorder, RecorderSession *session) {
+        ((Stub *)recorder)->n_ends++;
+}
+
+static void stub_free(Recorder *recorder) {
+}
+
+static void stub_init(Stub *s) {
+        static const RecorderVTable vtable = { "stub", stub_begin, stub_write, stub_end, stub_free };
+
+        *s = (Stub){};
+        recorder_init(&s->base, &vtable, "stub");
+}
+
+static void on_ready(RecorderSession *session, int error) {
+        Owner *o = container_of(session, Owner, session);
+
+        o->n_ready++;
+        o->ready_error = error;
+}
+
+static void on_room(RecorderSession *session) {
+        Owner *o = container_of(session, Owner, session);
+
+        o->n_room++;
+        if (o->end_at_room)
+                recorder_end(session, (Record){ .event = RECORD_END, .reason = "x" });
+}
+
+static int begin(Stub *s, Owner *o) {
+        static const RecordParties parties = { .session = "id", .client_uid = 5 };
+
+        return recorder_begin(&s->base, &o->session, &parties, "why", on_ready, on_room);
+}
+
+static int put(Owner *o) {
+        return recorder_write(&o->session, (Record){ .event = RECORD_INPUT, .data = "x", .n_data = 1 });
+}
+
+static void end(Owner *o) {
+        recorder_end(&o->session, (Record){ .event = RECORD_END, .reason = "over" });
+}
+
+static void every_record_of_a_session_has_the_next_number(void **state) {
+        Owner o = {};
+        Stub s;
+
+        stub_init(&s);
+        assert_int_equal(begin(&s, &o), 0);
+        assert_int_equal(s.last.event, RECORD_START);
+        assert_int_equal(s.last.seq, 0);
+        assert_string_equal(s.last.reason, "why");
+        assert_ptr_equal(s.last.parties, &o.session.parties);
+        for (uint64_t i = 1; i < 4; i++) {
+                assert_int_equal(put(&o), 0);
+                assert_int_equal(s.last.seq, i);
+                assert_false(s.last_keep);
+        }
+        /* A refusal in its course is one of them. */
+        recorder_keep(&o.session, (Record){ .event = RECORD_DENIED, .reason = "no" });
+        assert_int_equal(s.last.seq, 4);
+        assert_true(s.last_keep);
+        assert_ptr_equal(s.last_session, &o.session);
+        end(&o);
+        assert_int_equal(s.last.event, RECORD_END);
+        assert_int_equal(s.last.seq, 5);
+        assert_true(s.last_keep);
+        assert_int_equal(s.n_ends, 1);
+        recorder_free(&s.base);
+}
+
+static void a_record_that_is_not_taken_uses_up_no_number(void **state) {
+        Owner o = {};
+        Stub s;
+
+        stub_init(&s);
+        assert_int_equal(begin(&s, &o), 0);
+        s.verdict = -EAGAIN;
+        assert_int_equal(put(&o), -EAGAIN);
+        assert_int_equal(put(&o), -EAGAIN);
+        assert_int_equal(s.last.seq, 1);
+        recorder_keep(&o.session, (Record){ .event = RECORD_DENIED, .reason = "no" }); /* lost, and logged */
+        s.verdict = -EIO;
+        assert_int_equal(put(&o), -EIO);
+        s.verdict = 0;
+        assert_int_equal(put(&o), 0);
+        assert_int_equal(s.last.seq, 1);
+        end(&o);
+        assert_int_equal(s.last.seq, 2);
+        recorder_free(&s.base);
+}
+
+static void time_goes_on_from_the_start(void **state) {
+        uint64_t before = recorder_clock(), at = 0;
+        Owner o = {};
+        Stub s;
+
+        stub_init(&s);
+        assert_int_equal(begin(&s, &o), 0);
+        assert_true(o.session.started >= before);
+        for (unsigned i = 0; i < 100; i++) {
+                assert_int_equal(put(&o), 0);
+                assert_true(s.last.usec >= at);
+                at = s.last.usec;
+        }
+        assert_true(at <= recorder_clock() - before);
+        end(&o);
+        recorder_free(&s.base);
+}
+
+static void a_session_that_cannot_begin_is_idle(void **state) {
+        Owner o = {};
+        Stub s;
+
+        stub_init(&s);
+        s.begin_verdict = -ENOSPC;
+        assert_int_equal(begin(&s, &o), -ENOSPC);
+        assert_null(o.session.recorder);
+        end(&o); /* nothing to end */
+        assert_int_equal(s.n_writes, 0);
+        recorder_room(&s.base);
+        assert_int_equal(o.n_room, 0);
+        s.begin_verdict = 0;
+        assert_int_equal(begin(&s, &o), 0);
+        end(&o);
+        end(&o);
+        assert_int_equal(s.n_ends, 1);
+        recorder_free(&s.base);
+}
+
+static void a_start_that_is_under_way_is_told_of_once(void **state) {
+        Owner o = {};
+        Stub s;
+
+        stub_init(&s);
+        s.begin_verdict = RECORDER_E_PENDING;
+        assert_int_equal(begin(&s, &o), RECORDER_E_PENDING);
+        recorder_room(&s.base);
+        assert_int_equal(o.n_room, 0); /* it does not flow yet */
+        recorder_session_ready(&o.session, -ENODATA);
+        recorder_session_ready(&o.session, 0);
+        assert_int_equal(o.n_ready, 1);
+        assert_int_equal(o.ready_error, -ENODATA);
+        recorder_room(&s.base);
+        assert_int_equal(o.n_room, 1);
+        end(&o);
+        recorder_free(&s.base);
+}
+
+static void a_session_may_end_when_it_is_told_of_room(void **state) {
+        Owner o[3] = {};
+        Stub s;
+
+        stub_init(&s);
+        for (unsigned i = 0; i < 3; i++)
+                assert_int_equal(begin(&s, &o[i]), 0);
+        o[0].end_at_room = o[1].end_at_room = true;
+        recorder_room(&s.base);
+        for (unsigned i = 0; i < 3; i++)
+                assert_int_equal(o[i].n_room, 1);
+        recorder_room(&s.base);
+        assert_int_equal(o[0].n_room, 1);
+        assert_int_equal(o[2].n_room, 2);
+        end(&o[2]);
+        recorder_free(&s.base);
+}
+
+static void a_record_of_no_session_is_kept(void **state) {
+        RecordParties parties = { .client_uid = 7 };
+        Stub s;
+
+        stub_init(&s);
+        recorder_post(&s.base, &(Record){ .event = RECORD_DENIED, .parties = &parties, .reason = "no" });
+        assert_null(s.last_session);
+        assert_true(s.last_keep);
+        assert_ptr_equal(s.last.parties, &parties);
+        recorder_free(&s.base);
+}
+
+int main(void) {
+        static const struct CMUnitTest tests[] = {
+                cmocka_unit_test(every_record_of_a_session_has_the_next_number),
+                cmocka_unit_test(a_record_that_is_not_taken_uses_up_no_number),
+                cmocka_unit_test(time_goes_on_from_the_start),
+                cmocka_unit_test(a_session_that_cannot_begin_is_idle),
+                cmocka_unit_test(a_start_that_is_under_way_is_told_of_once),
+                cmocka_unit_test(a_session_may_end_when_it_is_told_of_room),
+                cmocka_unit_test(a_record_of_no_session_is_kept),
+        };
+
+        return cmocka_run_group_tests_name("recorder", tests, NULL, NULL);
+}
