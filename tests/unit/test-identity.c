@@ -49,9 +49,9 @@ static void the_process_itself_is_who_it_should_be(void **state) {
         found_done(&f);
 }
 
-static void another_process_behind_the_name_is_found_out(void **state) {
+/* A child that listens, and then becomes @uid; *ret_go ends it. */
+static pid_t start_listener(const char *path, uid_t uid, int *ret_go) {
         int ready[2], go[2];
-        Found f = found(getpid());
         pid_t pid;
         char c;
 
@@ -61,18 +61,33 @@ static void another_process_behind_the_name_is_found_out(void **state) {
         assert_true(pid >= 0);
         if (pid == 0) {
                 fd_close(go[1]);
-                (void)scratch_bind("other", SOCK_STREAM);
+                (void)scratch_bind(path, SOCK_STREAM);
+                if (uid != geteuid() && setresuid(uid, uid, uid) < 0)
+                        _exit(1);
                 _exit(write(ready[1], "x", 1) < 0 || read(go[0], &c, 1) < 0);
         }
+        fd_close(ready[1]);
+        fd_close(go[0]);
         assert_int_equal(read(ready[0], &c, 1), 1);
+        fd_close(ready[0]);
+        *ret_go = go[1];
+        return pid;
+}
+
+static void end_listener(pid_t pid, int go) {
+        fd_close(go);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void another_process_behind_the_name_is_found_out(void **state) {
+        Found f = found(getpid());
+        int go;
+        pid_t pid = start_listener("other", geteuid(), &go);
+
         assert_int_equal(check("other", &f.target), IDENTITY_E_OTHER_PROCESS);
         f.target.pid = pid;
         assert_int_equal(check("other", &f.target), 0);
-        for (unsigned i = 0; i < 2; i++) {
-                fd_close(ready[i]);
-                fd_close(go[i]);
-        }
-        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        end_listener(pid, go);
         found_done(&f);
 }
 
@@ -134,20 +149,20 @@ static void a_listener_of_another_user_is_found_out(void **state) {
 }
 
 static void one_that_listened_as_root_and_became_another_is_still_itself(void **state) {
-        _cleanup_fd_ int listener = -1;
+        pid_t pid;
         Found f;
+        int go;
 
         if (geteuid() != 0) {
                 print_message("# skipped: only root can become another user\n");
                 skip();
         }
-        listen_as("dropped", 0, &listener);
-        assert_int_equal(chmod("dropped", 0777), 0);
-        assert_int_equal(seteuid(NOBODY), 0);
-        f = found(getpid());
-        assert_int_equal(f.target.ids.euid, NOBODY);
+        pid = start_listener("dropped", NOBODY, &go);
+        f = found(pid);
+        assert_int_equal(f.target.ids.ruid, NOBODY);
+        assert_int_equal(f.target.ids.suid, NOBODY);
         assert_int_equal(check("dropped", &f.target), 0);
-        assert_int_equal(seteuid(0), 0);
+        end_listener(pid, go);
         found_done(&f);
 }
 

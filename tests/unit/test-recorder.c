@@ -69,8 +69,10 @@ static void on_room(RecorderSession *session) {
         Owner *o = container_of(session, Owner, session);
 
         o->n_room++;
-        if (o->end_at_room)
+        if (o->end_at_room) {
                 recorder_end(session, (Record){ .event = RECORD_END, .reason = "x" });
+                memset(session, 0, sizeof(*session)); /* its owner may free it */
+        }
 }
 
 static int begin(Stub *s, Owner *o) {
