@@ -56,5 +56,6 @@ struct Manager {
 int manager_new(const Config *config, int (*reload)(Config *ret), Manager **ret);
 void manager_free(Manager *m);
 
-/* @control may be NULL if a socket was passed (sd_listen_fds(3)). Listens, says it is ready, and serves until told to stop. */
+/* Listens, says it is ready, and serves until told to stop. @control may be NULL if a socket was
+ * passed (sd_listen_fds(3)). */
 int manager_run(Manager *m, const char *control);

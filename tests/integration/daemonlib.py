@@ -213,6 +213,11 @@ class Daemon:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
 
+    def busy(self):
+        """Seconds of processor time so far."""
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def serves(self, uid=US):
         """Others are served."""
         error, reply = self.call(f"{SERVICE}.GetInfo", uid=uid)
@@ -338,10 +343,10 @@ class AttachedFrames(_Attached, Framed):
 class Process:
     """A process that a test holds by its standard streams: it says READY and ends with its input."""
 
-    def __init__(self, code, *arguments, uid=US, env=None, python=PYTHON):
+    def __init__(self, code, *arguments, uid=US, cwd="/"):
         self.process = subprocess.Popen(
-            [python, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            bufsize=0, env=environment(PYTHONPATH=place().path / "python") if env is None else env, cwd="/", **as_user(uid),
+            [PYTHON, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            env=environment(PYTHONPATH=place().path / "python"), cwd=cwd, **as_user(uid),
         )
         self.pid = self.process.pid
         assert self.line() == "READY"

@@ -105,6 +105,24 @@ def test_two_thousand_sockets_at_once(daemon):
     assert {r["MANHOLE_SOCKET"] for r in daemon.events(event="stale")} == {f"{daemon.scan}/manhole-{n}" for n in names}
 
 
+def test_what_came_while_inotify_lost_events_is_found(daemon):
+    """More than its queue holds, while the daemon cannot read; nobody asks for a list afterwards."""
+    limit = int(pathlib.Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    with standin(daemon.scan) as victim:
+        os.kill(daemon.pid, signal.SIGSTOP)
+        try:
+            for n in range(limit // 2 + 10):
+                path = daemon.scan / f"x{n}"
+                path.touch()
+                path.unlink()
+            assert victim.do("listen()") == "None"
+            victim.kill()
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+        daemon.wait_event(event="stale", target_pid=victim.pid)
+    assert "inotify has lost events" in daemon.said()
+
+
 @needs_root
 def test_a_service_s_own_tmp_is_looked_into(daemon):
     private = daemon.scan / "systemd-private-abc"

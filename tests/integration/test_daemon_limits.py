@@ -207,6 +207,39 @@ def test_many_slow_clients_cost_bounded_memory():
         assert total > 0
 
 
+def test_it_uses_no_time_in_any_state_in_which_nothing_happens():
+    """A second is measured, not waited for: an event loop that spins would use all of it."""
+    with Daemon(fds=64) as daemon, contextlib.ExitStack() as stack:
+        peer, dead = (stack.enter_context(standin(daemon.scan)) for _ in range(2))
+        for p in (peer, dead):
+            assert p.do("listen()") == "None"
+            daemon.wait_state(p.pid, "live")
+        assert dead.do("server.close()") == "None"  # stale, but its process lives
+        daemon.wait_state(dead.pid, "stale")
+        half = stack.enter_context(daemon.attach(peer.pid))
+        assert peer.do("accept()") == "None"
+        half.half_close()
+        assert peer.do("receive(1)") == "b''"
+        slow = stack.enter_context(daemon.attach(peer.pid))
+        assert peer.do("accept()") == "None"
+        assert peer.do("client.setblocking(False)") == "None"
+        assert "BlockingIOError" in peer.do("client.sendall(b'x' * (4 << 20))")
+        silent = stack.enter_context(daemon.client())
+        silent.socket.shutdown(socket.SHUT_WR)
+        unread = stack.enter_context(daemon.client())
+        call = unread.encode(f"{SERVICE}.GetInfo") * 1000
+        unread.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                unread.socket.send(call)
+        for _ in range(60):  # more than there are descriptors for: the listener pauses
+            stack.enter_context(daemon.client())
+        wait_for(lambda: "New connections wait" in daemon.said(), "the pause")
+        before = daemon.busy()
+        time.sleep(1)
+        assert daemon.busy() - before < 0.2
+
+
 def test_a_burst_of_connections_and_ends():
     """Threads that connect, ask half a question and go."""
     with Daemon() as daemon, daemon.no_leak():

@@ -126,8 +126,27 @@ def test_a_framed_client_shows_its_uid_and_the_protocols_name(daemon, alices):
     assert alices.do("accept()") == "None"
     assert credentials(alices)[1] == ALICE
     assert eval(alices.do("client.getpeername()")).startswith(b"\0manhole/1/")
+    assert alices.do("hello()") == "None"
+    assert client.reply()[1]["framed"] is True
     client.close()
     daemon.wait_event(event="end")
+
+
+@needs_root
+def test_a_users_process_in_a_folder_that_only_root_may_enter(daemon):
+    """As with PrivateTmp=yes: the connection is the user's all the same."""
+    private = daemon.scan / "systemd-private-x"
+    private.mkdir(0o700)
+    (private / "tmp").mkdir()
+    (private / "tmp").chmod(0o1777)
+    with standin(".", uid=ALICE, cwd=private / "tmp") as peer:
+        assert peer.do("listen()") == "None"
+        wait_for(lambda: daemon.listed(uid=ALICE, folder=private / "tmp")[peer.pid]["state"] == "live", "the target")
+        for uid in (ALICE, US):
+            with daemon.attach(peer.pid, uid=uid):
+                assert peer.do("accept()") == "None"
+                assert credentials(peer)[1] == uid
+    shutil.rmtree(private)
 
 
 @needs_root
