@@ -5,7 +5,9 @@ Targets live in folders of the test's own, so that nothing else on the machine i
 manholed looks into /tmp as well, hence List is filtered by folder here.
 """
 import array
+import atexit
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -45,6 +47,7 @@ class Place:
             shutil.copy2(BUILD / "daemon" / name, self.path / "daemon" / name)
         shutil.copytree(AGENT, self.path / "python")
         self.count = 0
+        atexit.register(shutil.rmtree, self.path)
 
     def folder(self, mode=0o1777):
         """A new folder that looks like /tmp."""
@@ -54,25 +57,10 @@ class Place:
         path.chmod(mode)
         return path
 
-    def close(self):
-        shutil.rmtree(self.path)
 
-
-_place = None
-
-
+@functools.lru_cache(maxsize=None)
 def place():
-    global _place
-    if _place is None:
-        _place = Place()
-    return _place
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _clean_place():
-    yield
-    if _place is not None and _place.path.exists():
-        _place.close()
+    return Place()
 
 
 def as_user(uid):
