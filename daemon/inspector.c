@@ -222,10 +222,15 @@ static void inspector_follow_process(Inspector *i, Target *t) {
         (void)names_get(i->names, t->ids.euid);
 }
 
-static void inspector_look(Inspector *i, Target *t, int socket_fd) {
-        t->looked_at = now_usec();
+/* Until inspector_settle(), calls that ask for this target wait. */
+static void inspector_unsettle(Inspector *i, Target *t) {
         t->pending = true;
         i->registry->n_pending++;
+}
+
+static void inspector_look(Inspector *i, Target *t, int socket_fd) {
+        t->looked_at = now_usec();
+        inspector_unsettle(i, t);
         /* One that could not be followed before, for want of descriptors, has no pidfd. */
         if (t->has_process || t->pidfd < 0)
                 target_read_process(t);
@@ -245,7 +250,10 @@ void inspector_begin(Inspector *i, Target *t, int socket_fd) {
 }
 
 void inspector_look_again(Inspector *i, Target *t, int socket_fd) {
-        if (!t->pending && !t->call.priv &&
-            (t->state == TARGET_UNKNOWN || now_usec() - t->looked_at >= LOOK_AGAIN_USEC))
+        if (t->pending || t->unlinking)
+                return;
+        if (t->call.priv) /* a timer's look is under way */
+                inspector_unsettle(i, t);
+        else if (t->state == TARGET_UNKNOWN || now_usec() - t->looked_at >= LOOK_AGAIN_USEC)
                 inspector_look(i, t, socket_fd);
 }
