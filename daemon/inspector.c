@@ -15,8 +15,10 @@
 /* Inside bind() a socket looks dead for a moment (unix(7) says nothing of it; it was measured), so
  * a young one is asked again, and none is called dead before this age. */
 #define STALE_AGE_SEC 2
-/* A list costs a look at every target, and anybody may ask for one again and again. */
+/* A list costs a look at every target, and anybody may ask for one again and again: what was seen a
+ * moment ago is believed, the longer the more there are. A look costs about 20 µs. */
 #define LOOK_AGAIN_USEC (100U * 1000U)
+#define LOOK_AGAIN_EACH_USEC 50U
 static const struct timeval YOUNG_RETRY = { .tv_usec = 100 * 1000 };
 static const struct timeval STALE_WAIT = { .tv_sec = STALE_AGE_SEC };
 
@@ -254,6 +256,7 @@ void inspector_look_again(Inspector *i, Target *t, int socket_fd) {
                 return;
         if (t->call.priv) /* a timer's look is under way */
                 inspector_unsettle(i, t);
-        else if (t->state == TARGET_UNKNOWN || now_usec() - t->looked_at >= LOOK_AGAIN_USEC)
+        else if (t->state == TARGET_UNKNOWN ||
+                 now_usec() - t->looked_at >= LOOK_AGAIN_USEC + (uint64_t)LOOK_AGAIN_EACH_USEC * i->registry->n_targets)
                 inspector_look(i, t, socket_fd);
 }
