@@ -215,6 +215,18 @@ static void run_console(Client *c, JsonBuffer *ret_end) {
         jsonbuf_raw(ret_end, "\"}");
 }
 
+/* What still runs for the session (a destructor) finds an empty namespace. */
+static void drop_globals(Client *c) {
+        PyObject *old = c->globals, *empty = PyDict_New();
+
+        if (empty == NULL) {
+                PyErr_Clear();
+                return;
+        }
+        c->globals = empty;
+        Py_DECREF(old);
+}
+
 /* Runs what the session asks for, with everything in its place. */
 static void run_client(Client *c) {
         Session *s = c->session;
@@ -228,10 +240,11 @@ static void run_client(Client *c) {
                 else
                         run_console(c, &end);
 
-                /* What the code has made goes now, while what it still says has its place. */
+                /* What nobody else has goes now, while what it still says has its place. The namespace
+                 * itself lives on as long as a function or a thread that the application was given. */
                 Py_CLEAR(c->displayed);
                 Py_CLEAR(c->leftover);
-                PyDict_Clear(c->globals);
+                drop_globals(c);
                 client_end(c, &end);
                 redirect_end();
         } else {
