@@ -20,6 +20,14 @@ static PyTypeObject *stream_type; /* owned for good */
 /* A write that happens inside a router's write, in this thread: copied once already. */
 static _Thread_local unsigned depth;
 
+/* What it stands in for; another thread may give it another one meanwhile. */
+static PyObject *take_original(PyObject *self) {
+        PyObject *original = ((Stream *)self)->original;
+
+        Py_INCREF(original);
+        return original;
+}
+
 /* The client this stream stands for in the calling thread, or NULL. */
 static Client *stream_client(const Stream *s) {
         Client *c = client_current();
@@ -80,8 +88,7 @@ static PyObject *stream_write(PyObject *self, PyObject *data) {
         if (c != NULL)
                 return write_client(s, c, data);
 
-        original = s->original;
-        Py_INCREF(original);
+        original = take_original(self);
         depth++;
         if (original == Py_None) {
                 result = Py_None;
@@ -135,7 +142,7 @@ static PyObject *take_line(Client *c, Py_ssize_t limit) {
         return head;
 }
 
-/* Input of a console, for the methods below; others' threads never get here (stream_getattro). */
+/* Input of a console, for the methods below; others' threads get the original's (stream_getattro). */
 static Client *input_client(PyObject *self) {
         Client *c = stream_client((Stream *)self);
 
@@ -230,8 +237,9 @@ static PyObject *stream_unsupported(PyObject *self, PyObject *args) {
 
 /* What the interpreter looks up on the type goes to the original here; the rest in getattro. */
 static PyObject *original_call(PyObject *self, const char *name, PyObject *args) {
-        PyObject *method = PyObject_GetAttrString(((Stream *)self)->original, name), *result;
+        PyObject *original = take_original(self), *method = PyObject_GetAttrString(original, name), *result;
 
+        Py_DECREF(original);
         if (method == NULL)
                 return NULL;
         result = PyObject_CallObject(method, args);
@@ -254,15 +262,19 @@ static PyObject *stream_exit(PyObject *self, PyObject *args) {
 
 static PyObject *stream_iter(PyObject *self) {
         if (stream_client((Stream *)self) == NULL)
-                return PyObject_GetIter(((Stream *)self)->original);
+                return original_call(self, "__iter__", NULL);
         Py_INCREF(self);
         return self;
 }
 
 static PyObject *stream_next(PyObject *self) {
-        Client *c = input_client(self);
-        PyObject *line = c == NULL ? NULL : take_line(c, -1);
+        PyObject *line;
+        Client *c;
 
+        if (stream_client((Stream *)self) == NULL)
+                return original_call(self, "__next__", NULL);
+        c = input_client(self);
+        line = c == NULL ? NULL : take_line(c, -1);
         if (line != NULL && PyUnicode_GetLength(line) == 0)
                 Py_CLEAR(line);
         return line;
@@ -271,27 +283,42 @@ static PyObject *stream_next(PyObject *self) {
 static PyObject *stream_repr(PyObject *self) {
         Stream *s = (Stream *)self;
         Client *c = stream_client(s);
+        PyObject *original, *text;
 
-        if (c == NULL)
-                return PyObject_Repr(s->original);
+        if (c == NULL) {
+                original = take_original(self);
+                text = PyObject_Repr(original);
+                Py_DECREF(original);
+                return text;
+        }
         return PyUnicode_FromFormat("<manhole console of PID %ld>", (long)c->session->peer.pid);
 }
 
 static PyObject *stream_getattro(PyObject *self, PyObject *name) {
         Stream *s = (Stream *)self;
 
-        if (stream_client(s) == NULL && s->original != Py_None &&
-            (s->kind == STREAM_STDIN || (PyUnicode_CompareWithASCIIString(name, "write") != 0 &&
-                                         PyUnicode_CompareWithASCIIString(name, "writelines") != 0)))
-                return PyObject_GetAttr(s->original, name);
-        return PyObject_GenericGetAttr(self, name);
+        PyObject *original, *value;
+
+        if (stream_client(s) != NULL || s->original == Py_None ||
+            (s->kind != STREAM_STDIN && (PyUnicode_CompareWithASCIIString(name, "write") == 0 ||
+                                         PyUnicode_CompareWithASCIIString(name, "writelines") == 0)))
+                return PyObject_GenericGetAttr(self, name);
+        original = take_original(self);
+        value = PyObject_GetAttr(original, name);
+        Py_DECREF(original);
+        return value;
 }
 
 static int stream_setattro(PyObject *self, PyObject *name, PyObject *value) {
-        Stream *s = (Stream *)self;
+        PyObject *original;
+        int r;
 
-        if (stream_client(s) == NULL)
-                return PyObject_SetAttr(s->original, name, value);
+        if (stream_client((Stream *)self) == NULL) {
+                original = take_original(self);
+                r = PyObject_SetAttr(original, name, value);
+                Py_DECREF(original);
+                return r;
+        }
         PyErr_SetString(PyExc_AttributeError, "a console's streams have no attributes to set");
         return -1;
 }

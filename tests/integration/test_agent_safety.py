@@ -50,3 +50,9 @@ def test_objects_that_nobody_else_has_go_with_the_session(host):
         client.run("weakref.finalize(thing, os.write, 1, b'GONE\\n') and None")
         leave(host, client)
     host.wait_out("^GONE$")
+
+
+def test_next_line_of_stdin_is_the_applications(host):
+    with connect(host):
+        host.process.stdin.write(b"got = next(sys.stdin)\nof the application\n")
+        assert result_of(host, "got") == r"'of the application\n'"
