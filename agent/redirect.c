@@ -17,8 +17,9 @@ static struct {
         unsigned n_consoles;
         PyObject *routers[N_SLOTS];   /* owned for good; one for each place, made at first need */
         PyObject *originals[N_SLOTS]; /* owned while redirected, else NULL */
-        PyObject *hook;               /* owned for good */
-        PyObject *original_hook;      /* owned while redirected, else NULL */
+        PyObject *hook;          /* owned for good; made for original_hook */
+        PyObject *original_hook; /* owned as long as hook */
+        bool hooked;             /* hook is in its place */
 } redirect;
 
 /* Shows a value as the prompt does. `_` belongs to the console: the usual hook would set it for the
@@ -52,63 +53,108 @@ static PyObject *display(Client *c, PyObject *value) {
         Py_RETURN_NONE;
 }
 
-static PyObject *hook_call(PyObject *self, PyObject *value) {
+static PyObject *hook_call(PyObject *original, PyObject *value) {
         Client *c = client_current();
-        PyObject *hook = redirect.original_hook;
 
-        if (c != NULL)
-                return display(c, value);
-        if (hook == NULL)
-                hook = PySys_GetObject("__displayhook__");
-        if (hook == NULL)
-                Py_RETURN_NONE;
-        return PyObject_CallFunctionObjArgs(hook, value, NULL);
+        return c != NULL ? display(c, value) : PyObject_CallFunctionObjArgs(original, value, NULL);
 }
 
 static PyMethodDef hook_def = { "displayhook", hook_call, METH_O, NULL };
 
-static int make_routers(void) {
-        for (size_t i = 0; i < N_SLOTS; i++)
-                if (redirect.routers[i] == NULL) {
-                        redirect.routers[i] = stream_new((StreamKind)(i % _STREAM_KIND_MAX));
-                        if (redirect.routers[i] == NULL)
-                                return -1;
-                }
-        if (redirect.hook == NULL)
-                redirect.hook = PyCFunction_NewEx(&hook_def, NULL, NULL);
-        return redirect.hook == NULL ? -1 : 0;
+/* Whether anybody but us holds on to it. -1 with an exception set. */
+static int is_kept(PyObject *object) {
+        PyObject *count = PySys_GetObject("getrefcount"), *args = PyTuple_Pack(1, object), *n = NULL;
+        long references;
+
+        if (count != NULL && args != NULL)
+                n = PyObject_CallObject(count, args);
+        Py_XDECREF(args);
+        if (n == NULL)
+                return -1;
+        references = PyLong_AsLong(n);
+        Py_DECREF(n);
+        return references > 2; /* ours and the tuple's */
 }
 
-static void put_in(size_t i) {
-        PyObject *original = PySys_GetObject(slot_names[i]), *router = redirect.routers[i];
-        size_t twin = i - _STREAM_KIND_MAX;
+/*
+ * The router for a place, standing for this stream. One that the application has kept never stands for
+ * another: what it has put in the place since then may write to it, and would be written to for ever.
+ * It then stays with whoever has it, with the reference that was ours (stream.h says why).
+ */
+static PyObject *get_router(size_t i, PyObject *original) {
+        PyObject *router = redirect.routers[i];
+        int kept = 0;
 
-        /* Ours is there when somebody kept it and has put it back: it still knows its original. */
-        if (original == NULL || stream_check(original))
-                return;
+        if (router != NULL && stream_original(router) != original)
+                kept = is_kept(router);
+        if (kept < 0)
+                return NULL;
+        if (router == NULL || kept) {
+                router = stream_new((StreamKind)(i % _STREAM_KIND_MAX));
+                if (router == NULL)
+                        return NULL;
+                redirect.routers[i] = router;
+        }
+        stream_set_original(router, original);
+        return router;
+}
+
+static int put_in(size_t i) {
+        PyObject *original = PySys_GetObject(slot_names[i]), *router;
+        size_t twin = i - _STREAM_KIND_MAX;
+        int r;
+
+        if (original == NULL || redirect.originals[i] != NULL)
+                return 0;
+        if (stream_check(original)) {
+                /* Somebody kept ours and has put it back: it goes on, and is taken out at the end. */
+                redirect.originals[i] = stream_original(original);
+                Py_INCREF(redirect.originals[i]);
+                return 0;
+        }
+        Py_INCREF(original);
         /* sys.stdout is sys.__stdout__ as long as it was so. */
         if (i >= _STREAM_KIND_MAX && redirect.originals[twin] == original)
-                router = redirect.routers[twin];
+                router = PySys_GetObject(slot_names[twin]);
         else
-                stream_set_original(router, original);
-        Py_INCREF(original);
-        redirect.originals[i] = original;
-        PySys_SetObject(slot_names[i], router);
+                router = get_router(i, original);
+        r = router == NULL ? -1 : PySys_SetObject(slot_names[i], router);
+        if (r == 0)
+                redirect.originals[i] = original;
+        else
+                Py_DECREF(original);
+        return r;
+}
+
+/* As for the routers: one that stands for another hook is a new one. */
+static int put_in_hook(void) {
+        PyObject *original = PySys_GetObject("displayhook"), *hook;
+
+        if (original == NULL || original == redirect.hook)
+                return 0;
+        if (original != redirect.original_hook) {
+                hook = PyCFunction_NewEx(&hook_def, original, NULL);
+                if (hook == NULL)
+                        return -1;
+                Py_INCREF(original);
+                redirect.hook = hook;
+                redirect.original_hook = original;
+        }
+        redirect.hooked = PySys_SetObject("displayhook", redirect.hook) == 0;
+        return redirect.hooked ? 0 : -1;
 }
 
 int redirect_begin(void) {
-        PyObject *hook;
+        int r = 0;
 
         if (redirect.n_consoles == 0) {
-                if (make_routers() < 0)
-                        return -1;
-                for (size_t i = 0; i < N_SLOTS; i++)
-                        put_in(i);
-                hook = PySys_GetObject("displayhook");
-                if (hook != NULL && hook != redirect.hook) {
-                        Py_INCREF(hook);
-                        redirect.original_hook = hook;
-                        PySys_SetObject("displayhook", redirect.hook);
+                for (size_t i = 0; r == 0 && i < N_SLOTS; i++)
+                        r = put_in(i);
+                if (r == 0)
+                        r = put_in_hook();
+                if (r < 0) {
+                        redirect_reset();
+                        return r;
                 }
         }
         redirect.n_consoles++;
@@ -124,9 +170,9 @@ void redirect_reset(void) {
                         PySys_SetObject(slot_names[i], redirect.originals[i]);
                 Py_CLEAR(redirect.originals[i]);
         }
-        if (redirect.original_hook != NULL && PySys_GetObject("displayhook") == redirect.hook)
+        if (redirect.hooked && PySys_GetObject("displayhook") == redirect.hook)
                 PySys_SetObject("displayhook", redirect.original_hook);
-        Py_CLEAR(redirect.original_hook);
+        redirect.hooked = false;
 }
 
 void redirect_end(void) {

@@ -417,16 +417,30 @@ static PyType_Slot stream_slots[] = {
 static PyType_Spec stream_spec = {
         .name = "manhole._agent.Stream",
         .basicsize = sizeof(Stream),
-        .flags = Py_TPFLAGS_DEFAULT,
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
         .slots = stream_slots,
 };
+
+/* The class of the above that can be referred to weakly, as the usual streams can: before 3.9 only a
+ * class made as Python code makes one has that. */
+static int make_type(void) {
+        PyObject *base, *type = NULL;
+
+        if (stream_type != NULL)
+                return 0;
+        base = PyType_FromSpec(&stream_spec);
+        if (base != NULL)
+                type = PyObject_CallFunction((PyObject *)&PyType_Type, "s(O){s(s)ss}", "Stream", base,
+                                             "__slots__", "__weakref__", "__module__", "manhole._agent");
+        Py_XDECREF(base);
+        stream_type = (PyTypeObject *)type;
+        return type == NULL ? -1 : 0;
+}
 
 PyObject *stream_new(StreamKind kind) {
         Stream *s;
 
-        if (stream_type == NULL)
-                stream_type = (PyTypeObject *)PyType_FromSpec(&stream_spec);
-        if (stream_type == NULL)
+        if (make_type() < 0)
                 return NULL;
         s = (Stream *)PyType_GenericAlloc(stream_type, 0);
         if (s == NULL)

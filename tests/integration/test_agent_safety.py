@@ -28,7 +28,7 @@ def leave(host, client):
 def result_of(host, code):
     """What code of the application's main thread evaluates to, or the exception it gets."""
     start = len(host.out)
-    host.do(f"try: result = repr({code})\nexcept BaseException as e: result = type(e).__name__\nwrite_raw('= ' + result)")
+    host.do(f"try: result = repr(({code}))\nexcept BaseException as e: result = type(e).__name__\nwrite_raw('= ' + result)")
     return host._wait(host.out, "^= ", start, TIMEOUT)[2:]
 
 
@@ -56,3 +56,54 @@ def test_next_line_of_stdin_is_the_applications(host):
     with connect(host):
         host.process.stdin.write(b"got = next(sys.stdin)\nof the application\n")
         assert result_of(host, "got") == r"'of the application\n'"
+
+
+@pytest.mark.parametrize("place", ["stdout", "stderr", "displayhook"])
+def test_what_the_application_wraps_during_a_session_does_not_call_itself(host, place):
+    host.do(
+        "class Tee:\n"
+        "    def __init__(self, inner): self.inner, self.seen = inner, []\n"
+        "    def write(self, text): self.seen.append(text); return self.inner.write(text)\n"
+        "    def flush(self): self.inner.flush()\n"
+        "    def __call__(self, value): self.seen.append(value); self.inner(value)\n"
+    )
+    use = "sys.displayhook('text')" if place == "displayhook" else f"print('text', file=sys.{place})"
+    with connect(host) as client:
+        host.do(f"sys.{place} = tee = Tee(sys.{place})")
+        leave(host, client)
+    for _ in range(2):
+        host.do("del tee.seen[:]")
+        with connect(host) as client:
+            assert result_of(host, use) == "None"
+            leave(host, client)
+        assert result_of(host, "tee.seen") == ("['text']" if place == "displayhook" else r"['text', '\n']")
+        assert result_of(host, f"sys.{place} is tee") == "True"
+
+
+def test_stream_that_was_kept_goes_to_the_stream_it_stood_for(host):
+    with connect(host) as client:
+        host.do("import io; kept, first = sys.stdout, io.StringIO()")
+        leave(host, client)
+    host.do("before, sys.stdout = sys.stdout, first")
+    with connect(host) as client:
+        host.do("kept.write('to the original\\n'); kept.flush()")
+        leave(host, client)
+    host.wait_out("^to the original$")
+    assert result_of(host, "sys.stdout is first, first.getvalue()") == "(True, '')"
+
+
+def test_stream_that_was_put_back_is_taken_out_again(host):
+    with connect(host) as client:
+        host.do("before, sys.stdout = sys.stdout, None")
+        leave(host, client)
+    host.do("sys.stdout = before")
+    with connect(host) as client:
+        host.do("print('copied')")
+        client.until(b"copied\n")
+        leave(host, client)
+    assert result_of(host, "type(sys.stdout).__name__") == "'TextIOWrapper'"
+
+
+def test_streams_may_be_referred_to_weakly(host):
+    with connect(host):
+        assert result_of(host, "__import__('weakref').ref(sys.stdout)() is sys.stdout") == "True"
