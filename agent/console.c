@@ -41,6 +41,7 @@ static PyObject *make_globals(void) {
         }
         if (r == 0 && locals != NULL)
                 r = PyDict_Update(globals, locals);
+        Py_XDECREF(locals);
         Py_XDECREF(dump);
         if (r < 0)
                 Py_CLEAR(globals);

@@ -197,6 +197,7 @@ static bool disabled(void) {
 PyObject *install_install(PyObject *self, PyObject *kwargs) {
         bool first = !install.ready;
         Options o, old;
+        long number;
 
         if (!PyDict_Check(kwargs))
                 return PyErr_Format(PyExc_TypeError, "options: a dict is wanted");
@@ -206,25 +207,25 @@ PyObject *install_install(PyObject *self, PyObject *kwargs) {
                 options_done(&o);
                 return PyLong_FromLong(0);
         }
-        if (install.installed && o.strict) {
-                options_done(&o);
-                PyErr_SetString(install.already_installed, "Manhole already installed!");
-                return NULL;
-        }
         if (make_ready() < 0) {
                 options_done(&o);
                 return NULL;
         }
         shutdown_wrap();
+        if (install.installed && o.strict) {
+                options_done(&o);
+                PyErr_SetString(install.already_installed, "Manhole already installed!");
+                return NULL;
+        }
 
+        /* From here until the socket is open no Python code runs, not even a destructor: what another
+         * thread installs comes before or after. */
         uninstall();
         old = install.options;
         install.options = o;
         install.installed = true;
-        install.number++;
+        number = ++install.number;
         log_configure(o.verbose, o.verbose_fd, o.verbose_object);
-        options_done(&old);
-
         if (first)
                 warn_of_namesake(self);
         log_fork(&o);
@@ -232,8 +233,10 @@ PyObject *install_install(PyObject *self, PyObject *kwargs) {
         if (o.thread)
                 (void)listener_open(o.socket_path != NULL ? PyBytes_AsString(o.socket_path) : NULL,
                                     o.daemon_connection);
+
+        options_done(&old);
         log_flush();
-        return PyLong_FromLong(install.number);
+        return PyLong_FromLong(number);
 }
 
 PyObject *install_release(PyObject *self, PyObject *number) {
@@ -247,6 +250,7 @@ PyObject *install_release(PyObject *self, PyObject *number) {
 }
 
 PyObject *install_locals(void) {
+        Py_XINCREF(install.options.locals);
         return install.options.locals;
 }
 
@@ -255,15 +259,19 @@ bool install_redirect_stderr(void) {
 }
 
 PyObject *install_dump(PyObject *self, PyObject *args) {
-        PyObject *stream = PySys_GetObject(install.options.redirect_stderr ? "stderr" : "stdout"),
-                 *text = stacks_format();
-        int r = -1;
+        PyObject *text = stacks_format(), *stream;
+        int r = 0;
 
-        if (text != NULL && stream != NULL && stream != Py_None)
+        if (text == NULL)
+                return NULL;
+        stream = PySys_GetObject(install.options.redirect_stderr ? "stderr" : "stdout");
+        if (stream != NULL && stream != Py_None) {
+                /* While it is written to, somebody may put another one in its place. */
+                Py_INCREF(stream);
                 r = PyFile_WriteObject(text, stream, Py_PRINT_RAW);
-        else if (text != NULL)
-                r = 0;
-        Py_XDECREF(text);
+                Py_DECREF(stream);
+        }
+        Py_DECREF(text);
         if (r < 0)
                 return NULL;
         Py_RETURN_NONE;

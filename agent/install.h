@@ -23,7 +23,7 @@ PyObject *install_release(PyObject *self, PyObject *number);
 PyObject *install_dump(PyObject *self, PyObject *args);
 
 /* Of the latest installation, for a console that begins. */
-PyObject *install_locals(void); /* borrowed, or NULL */
+PyObject *install_locals(void); /* new reference, or NULL */
 bool install_redirect_stderr(void);
 PyObject *install_dump_stacktraces(void); /* new reference */
 

@@ -37,6 +37,7 @@ static struct {
 void log_configure(bool enabled, int fd, void *object) {
         PyObject *old = log_state.object;
 
+        Py_XINCREF((PyObject *)object);
         pthread_mutex_lock(&log_state.lock);
         log_state.enabled = enabled;
         log_state.fd = fd;
@@ -44,7 +45,6 @@ void log_configure(bool enabled, int fd, void *object) {
         log_state.to_object = object != NULL;
         pthread_mutex_unlock(&log_state.lock);
 
-        Py_XINCREF((PyObject *)object);
         Py_XDECREF(old);
 }
 

@@ -107,3 +107,40 @@ def test_stream_that_was_put_back_is_taken_out_again(host):
 def test_streams_may_be_referred_to_weakly(host):
     with connect(host):
         assert result_of(host, "__import__('weakref').ref(sys.stdout)() is sys.stdout") == "True"
+
+
+def test_installations_of_two_threads_come_one_after_the_other(tmp_path):
+    with plain_host("locals={}") as host:
+        host.do(
+            "import threading\n"
+            "freed, done = threading.Event(), threading.Event()\n"
+            "class Last:\n"
+            "    def __del__(self): freed.set(); done.wait(20)\n"
+            f"def other(): freed.wait(20); manhole.install(strict=False, socket_path='{tmp_path}/b'); done.set()\n"
+            "manhole.install(strict=False, locals={'last': Last()})\n"
+            "thread = threading.Thread(target=other); thread.start()\n"
+        )
+        host.do(f"manhole.install(strict=False, socket_path='{tmp_path}/c')")
+        host.do("thread.join()")
+        assert [is_listening(path) for path in (host.path, tmp_path / "b", tmp_path / "c")] == [False, True, False]
+
+
+def test_locals_may_be_replaced_while_a_console_begins(tmp_path):
+    """Its first imports let another thread in."""
+    (tmp_path / "hook.py").write_text(
+        "import os, sys, threading\n"
+        "begun, go_on = threading.Event(), threading.Event()\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'socket' and not begun.is_set(): begun.set(); go_on.wait(20)\n"
+        "sys.modules.pop('socket', None); sys.meta_path.insert(0, Finder())\n"
+    )
+    with plain_host("locals={'a': 1}") as host:
+        host.do(f"sys.path.insert(0, {str(tmp_path)!r}); import hook")
+        with Plain(host.path) as client:
+            host.do("hook.begun.wait(20)")
+            host.do("manhole.install(strict=False, locals={'b': 2})")
+            host.do("others = [{str(i): i} for i in range(1000)]; hook.go_on.set()")
+            client.until(BANNER_END)
+            client.until(b">>> ")
+            assert client.run("sorted(set(globals()) & {'a', 'b'})") == "['a']\n"
