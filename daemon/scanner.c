@@ -29,6 +29,13 @@ struct Scanner {
         TAILQ_HEAD(, Folder) folders;
 };
 
+/* One that no target lies in, and that nobody watches. */
+static void folder_discard(Folder *f) {
+        (void)fd_close(f->fd);
+        free(f->path);
+        free(f);
+}
+
 static void folder_free(Scanner *s, Folder *f) {
         Registry *registry = s->inspector->registry;
         Target *t = TAILQ_FIRST(&registry->targets);
@@ -43,9 +50,7 @@ static void folder_free(Scanner *s, Folder *f) {
         if (f->watch >= 0)
                 (void)inotify_rm_watch(s->inotify_fd, f->watch);
         TAILQ_REMOVE(&s->folders, f, link);
-        (void)fd_close(f->fd);
-        free(f->path);
-        free(f);
+        folder_discard(f);
 }
 
 /* A folder may have several names; its sockets are to be targets once. */
@@ -73,8 +78,6 @@ static int folder_open(Scanner *s, int dirfd, const char *name, const char *path
         if (!f)
                 return -ENOMEM;
         f->kind = kind;
-        f->watch = -1;
-        TAILQ_INSERT_TAIL(&s->folders, f, link);
         f->path = strdup(path);
         f->fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (kind == FOLDER_TOP ? 0 : O_NOFOLLOW));
         if (!f->path || f->fd < 0 || fstat(f->fd, &st) < 0) {
@@ -95,10 +98,12 @@ static int folder_open(Scanner *s, int dirfd, const char *name, const char *path
                 r = -errno;
                 goto fail;
         }
+        TAILQ_INSERT_TAIL(&s->folders, f, link);
         *ret = f;
         return 0;
 fail:
-        folder_free(s, f);
+        /* As cheap as it was to make: anybody may make many that are refused here. */
+        folder_discard(f);
         return r;
 }
 
@@ -185,25 +190,6 @@ static void folder_examine(Scanner *s, Folder *f, const char *name) {
                 folder_enter(s, f, name, FOLDER_SERVICE);
 }
 
-/* Targets whose file went away while nobody told. */
-static void folder_drop_missing(Scanner *s, Folder *f) {
-        Registry *registry = s->inspector->registry;
-        Target *t = TAILQ_FIRST(&registry->targets);
-
-        while (t) {
-                Target *next = TAILQ_NEXT(t, link);
-
-                if (t->folder == f) {
-                        /* The target may go, and its name with it, before another takes its place. */
-                        _cleanup_free_ char *name = strdup(t->name);
-
-                        if (name)
-                                folder_examine_socket(s, f, name, t->pid);
-                }
-                t = next;
-        }
-}
-
 static void folder_scan(Scanner *s, Folder *f) {
         int fd = openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -213,7 +199,6 @@ static void folder_scan(Scanner *s, Folder *f) {
                 (void)fd_close(fd);
                 return;
         }
-        folder_drop_missing(s, f);
         while ((entry = readdir(dir)))
                 folder_examine(s, f, entry->d_name);
         (void)closedir(dir);
@@ -338,9 +323,26 @@ void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths) 
         }
 }
 
+/* Targets whose file went away while nobody told. */
+static void scanner_drop_missing(Scanner *s) {
+        Registry *registry = s->inspector->registry;
+        Target *t = TAILQ_FIRST(&registry->targets);
+
+        while (t) {
+                Target *next = TAILQ_NEXT(t, link);
+                /* The target may go, and its name with it, before another takes its place. */
+                _cleanup_free_ char *name = strdup(t->name);
+
+                if (name)
+                        folder_examine_socket(s, t->folder, name, t->pid);
+                t = next;
+        }
+}
+
 void scanner_rescan(Scanner *s) {
         Folder *f;
 
+        scanner_drop_missing(s);
         /* Folders of services are reached through the top ones. */
         TAILQ_FOREACH(f, &s->folders, link)
                 if (f->kind == FOLDER_TOP)
