@@ -14,6 +14,9 @@
 #include "lib/cleanup.h"
 
 #define REASON_MAX 512U
+/* How long a call waits for what is being looked at: new sockets may come all the time, and
+ * manholed-priv may hang. */
+#define SETTLE_WITHIN_USEC (1000U * 1000U)
 
 static PolicySubject subject_of(const Client *c) {
         return (PolicySubject){ .uid = c->peer.uid };
@@ -255,11 +258,6 @@ static const Method *find_method(const char *name) {
         return NULL;
 }
 
-void broker_resume(Manager *m, Client *client) {
-        client->waiting = false;
-        find_method(client->call.method)->call(m, client, client->call.parameters);
-}
-
 /* Has a look at the target that the call names; false when it has to be searched for. */
 static bool look_at_named_target(Manager *m, const Client *c) {
         const char *name = json_string_value(json_object_get(c->call.parameters, "target"));
@@ -290,11 +288,28 @@ void broker_call(Manager *m, Client *client, const VarlinkCall *call) {
                 client_error(client, ERROR_INVALID_PARAMETER, "parameter", wrong);
                 return;
         }
-        /* inotify may be a moment behind: a list, and a "no", are as true as a look at every folder. */
-        if (!look_at_named_target(m, client))
+        client->looked = false;
+        client->came_at = recorder_clock();
+        client->n_looks = m->n_looks;
+        turns_join(&m->turns, client);
+        manager_next_turn(m);
+}
+
+void broker_take_turn(Manager *m) {
+        Client *c = turns_next(&m->turns);
+
+        if (!c)
+                return;
+        /* inotify may be a moment behind: a list, and a "no", are as true as a look at every folder. One
+         * that began after a call had come does for that call too. */
+        if (!c->looked && !look_at_named_target(m, c) && c->n_looks == m->n_looks) {
+                m->n_looks++;
                 scanner_rescan(m->scanner);
-        if (m->registry.n_pending > 0)
-                client->waiting = true;
-        else
-                broker_resume(m, client);
+        }
+        c->looked = true;
+        if (m->registry.n_pending > 0 && recorder_clock() - c->came_at < SETTLE_WITHIN_USEC)
+                return; /* when they are settled, or after that time */
+        turns_leave(&m->turns, c);
+        manager_next_turn(m);
+        find_method(c->call.method)->call(m, c, c->call.parameters);
 }

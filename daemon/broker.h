@@ -7,8 +7,8 @@
 
 typedef struct Manager Manager;
 
-/* Serves one call, or leaves it waiting until the registry has settled. */
+/* Serves one call, or lets it wait for its turn. */
 void broker_call(Manager *m, Client *client, const VarlinkCall *call);
 
-/* Goes on with a call that waited. */
-void broker_resume(Manager *m, Client *client);
+/* Serves the call whose turn it is, or has what it is about looked at first. */
+void broker_take_turn(Manager *m);

@@ -62,7 +62,6 @@ static void client_done_with_call(Client *c) {
         json_decref(c->message);
         c->message = NULL;
         c->call = (VarlinkCall){};
-        c->waiting = false;
         c->session = NULL;
         client_watch(c);
         /* The next call may have been read already. It waits for its turn, as others' do. */

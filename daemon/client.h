@@ -12,6 +12,7 @@
 #include <event2/event.h>
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 #include "daemon/peer.h"
@@ -44,8 +45,12 @@ struct Client {
         bool closing, ended; /* closing: ends when all is written */
         bool uncharged; /* of the owner: one too many, refused, and not counted */
         /* Of the broker, while a call waits. */
-        bool waiting;     /* the call waits until the registry has settled */
-        Session *session; /* borrowed; that an Attach waits for */
+        TAILQ_ENTRY(Client) turn;
+        bool waiting;       /* for its turn */
+        bool looked;        /* what the call is about has been looked at */
+        uint64_t came_at;   /* CLOCK_BOOTTIME, µs */
+        uint64_t n_looks;   /* looks at everything that had begun by then */
+        Session *session;   /* borrowed; that an Attach waits for */
 };
 
 /* Takes the descriptor over, in any case. 0 or negative errno. */

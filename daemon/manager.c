@@ -16,6 +16,9 @@
 #include "daemon/recorder-open.h"
 #include "lib/cleanup.h"
 
+/* Calls that wait for targets to be looked at are seen to this often, though nothing happens. */
+static const struct timeval TURN_AT_LEAST = { .tv_usec = 200 * 1000 };
+
 static void manager_on_reap(evutil_socket_t fd, short what, void *userdata) {
         Manager *m = userdata;
         Client *c;
@@ -71,6 +74,7 @@ static void manager_on_client_ended(Client *c, void *userdata) {
 
         if (c->session)
                 session_end(c->session, "closed by the client");
+        turns_leave(&m->turns, c);
         if (!c->uncharged)
                 quota_release(&m->connections, c->peer.uid);
         TAILQ_REMOVE(&m->clients, c, link);
@@ -118,23 +122,21 @@ static void manager_on_stale_removed(Target *t, void *userdata) {
         recorder_post(m->recorder, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = t->path });
 }
 
-static void manager_on_settled(void *userdata) {
-        Manager *m = userdata;
-
-        event_active(m->settled, EV_TIMEOUT, 0);
+void manager_next_turn(Manager *m) {
+        (void)event_add(m->turn, &(struct timeval){});
 }
 
-static void manager_on_settled_later(evutil_socket_t fd, short what, void *userdata) {
+static void manager_on_settled(void *userdata) {
+        manager_next_turn(userdata);
+}
+
+static void manager_on_turn(evutil_socket_t fd, short what, void *userdata) {
         Manager *m = userdata;
-        Client *c = TAILQ_FIRST(&m->clients);
 
-        while (c) {
-                Client *next = TAILQ_NEXT(c, link);
-
-                if (c->waiting)
-                        broker_resume(m, c);
-                c = next;
-        }
+        (void)event_add(m->turn, &TURN_AT_LEAST);
+        broker_take_turn(m);
+        if (TAILQ_EMPTY(&m->turns.waiting))
+                (void)event_del(m->turn);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -201,11 +203,11 @@ static void manager_on_reload(evutil_socket_t number, short what, void *userdata
 
 static int manager_start_events(Manager *m) {
         m->reap = event_new(m->loop, -1, 0, manager_on_reap, m);
-        m->settled = event_new(m->loop, -1, 0, manager_on_settled_later, m);
+        m->turn = event_new(m->loop, -1, 0, manager_on_turn, m);
         m->sigterm = evsignal_new(m->loop, SIGTERM, manager_on_stop, m);
         m->sigint = evsignal_new(m->loop, SIGINT, manager_on_stop, m);
         m->sighup = evsignal_new(m->loop, SIGHUP, manager_on_reload, m);
-        if (!m->reap || !m->settled || !m->sigterm || !m->sigint || !m->sighup || event_add(m->sigterm, NULL) < 0 ||
+        if (!m->reap || !m->turn || !m->sigterm || !m->sigint || !m->sighup || event_add(m->sigterm, NULL) < 0 ||
             event_add(m->sigint, NULL) < 0 || event_add(m->sighup, NULL) < 0)
                 return -ENOMEM;
         return manager_start_watchdog(m);
@@ -255,6 +257,7 @@ int manager_new(const Config *config, int (*reload)(Config *ret), Manager **ret)
                 return -ENOMEM;
         m->reload = reload;
         registry_init(&m->registry);
+        turns_init(&m->turns);
         TAILQ_INIT(&m->clients);
         TAILQ_INIT(&m->ended_clients);
         TAILQ_INIT(&m->sessions);
@@ -306,7 +309,7 @@ void manager_free(Manager *m) {
         priv_free(m->priv);
         quota_done(&m->connections);
         event_drop(m->reap);
-        event_drop(m->settled);
+        event_drop(m->turn);
         event_drop(m->sigterm);
         event_drop(m->sigint);
         event_drop(m->sighup);

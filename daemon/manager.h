@@ -21,6 +21,7 @@
 #include "daemon/registry.h"
 #include "daemon/scanner.h"
 #include "daemon/session.h"
+#include "daemon/turns.h"
 
 typedef struct Manager Manager;
 
@@ -43,7 +44,9 @@ struct Manager {
         Clients clients, ended_clients;
         Sessions sessions, ended_sessions;
         struct event *reap;    /* frees what has ended */
-        struct event *settled; /* goes on with calls that waited for the registry */
+        Turns turns;           /* calls that wait for a look at the targets */
+        uint64_t n_looks;      /* looks at everything that have begun */
+        struct event *turn;    /* serves the next of them */
         struct event *sigterm, *sigint, *sighup, *watchdog;
         /* Reads the configuration again (SIGHUP): 0, or negative errno when it is bad, which has been
          * logged and leaves everything as it was. */
@@ -55,6 +58,9 @@ struct Manager {
  * wrong has been logged. */
 int manager_new(const Config *config, int (*reload)(Config *ret), Manager **ret);
 void manager_free(Manager *m);
+
+/* Somebody waits for a turn, or has had it. */
+void manager_next_turn(Manager *m);
 
 /* Listens, says it is ready, and serves until told to stop. @control may be NULL if a socket was
  * passed (sd_listen_fds(3)). */

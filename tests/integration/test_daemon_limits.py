@@ -256,3 +256,66 @@ def test_a_burst_of_connections_and_ends():
         for thread in threads:
             thread.join()
         assert daemon.serves()
+
+
+# What one may leave in a folder that all may write to: sockets that are alive, and folders of a name
+# that is looked into when it is root's.
+CROWD_CODE = """
+import os, resource, socket, sys
+folder, n_sockets, n_folders = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_NOFILE, (n_sockets + 100,) * 2)
+kept = []
+for n in range(n_sockets):
+    kept.append(socket.socket(socket.AF_UNIX))
+    kept[-1].bind(f"{folder}/manhole-{4000000 - n}")
+for n in range(n_folders):
+    os.mkdir(f"{folder}/systemd-private-{n}")
+print("READY", flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_root
+def test_a_crowd_of_lists_is_no_queue_before_another_user():
+    """Hundreds of calls that each cost a look at thousands of sockets."""
+    calls = 200
+    with Daemon() as daemon, many_descriptors(4200), contextlib.ExitStack() as stack:
+        stack.enter_context(Process(CROWD_CODE, daemon.scan, 4000, 0, uid=ALICE))
+        wait_for(lambda: len(daemon.listed(uid=ALICE)) == 4000, "all of them")
+        crowd = [stack.enter_context(daemon.client(ALICE)) for _ in range(calls)]
+        for client in crowd:
+            client.send(f"{BROKER}.List")
+        assert daemon.call(f"{BROKER}.List", uid=BOB) == (None, {"targets": []})
+        served, _, _ = select.select([client.socket for client in crowd], [], [], 0)
+        assert len(served) < calls / 10
+        for client in crowd:
+            assert len(client.reply()[1]["targets"]) == 4000
+
+
+@needs_root
+def test_a_users_sockets_beyond_the_bound_are_not_followed():
+    with Daemon() as daemon, many_descriptors(5200), standin(daemon.scan, uid=BOB) as peer:
+        with Process(CROWD_CODE, daemon.scan, 5000, 0, uid=ALICE):
+            wait_for(lambda: len(daemon.listed(uid=ALICE)) >= 4096, "as many as there may be")
+            assert len(daemon.listed(uid=ALICE)) == 4096
+            assert peer.do("listen()") == "None"
+            assert set(daemon.listed(uid=BOB)) == {peer.pid}
+
+
+def processor_time(pid):
+    """Of a process, in clock ticks."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@needs_root
+def test_refused_folders_do_not_multiply_the_work_of_many_sockets():
+    def cost(folders):
+        with Daemon() as daemon, many_descriptors(4200), \
+                Process(CROWD_CODE, daemon.scan, 4000, folders, uid=ALICE):
+            wait_for(lambda: len(daemon.listed(uid=ALICE)) == 4000, "all of them")
+            before = processor_time(daemon.pid)
+            for _ in range(5):
+                daemon.listed(uid=BOB)
+            return processor_time(daemon.pid) - before
+    assert cost(folders=15000) < 3 * cost(folders=0)
