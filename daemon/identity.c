@@ -5,11 +5,11 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-int identity_check(int fd, const Target *t) {
+int identity_check(int fd, const Target *t, const ProcStatus *ids) {
         struct pollfd ended = { .fd = t->pidfd, .events = POLLIN };
         struct ucred cred;
         socklen_t n = sizeof(cred);
-        ProcStatus ids;
+        ProcStatus now;
         int r;
 
         if (!t->has_process || t->pidfd < 0)
@@ -18,13 +18,13 @@ int identity_check(int fd, const Target *t) {
                 return -errno;
         if (cred.pid != t->pid)
                 return IDENTITY_E_OTHER_PROCESS;
-        r = proc_read_status(t->pid, &ids);
+        r = proc_read_status(t->pid, &now);
         if (r < 0)
                 return IDENTITY_E_GONE;
-        if (ids.ruid != t->ids.ruid || ids.euid != t->ids.euid || ids.suid != t->ids.suid)
+        if (now.ruid != ids->ruid || now.euid != ids->euid || now.suid != ids->suid)
                 return IDENTITY_E_CHANGED;
         /* One that listened as root and then became somebody else still shows root. */
-        if (cred.uid != 0 && cred.uid != ids.ruid && cred.uid != ids.euid && cred.uid != ids.suid)
+        if (cred.uid != 0 && cred.uid != now.ruid && cred.uid != now.euid && cred.uid != now.suid)
                 return IDENTITY_E_OTHER_USER;
         /* Last: all that was read above was read while the process lived. */
         if (poll(&ended, 1, 0) < 0)

@@ -138,7 +138,7 @@ static void session_record(Session *s) {
                 .client_user = s->client_user,
                 .client_pid = s->peer.pid,
                 .target_pid = s->target ? s->target->pid : 0,
-                .target_uid = s->target ? s->target->ids.euid : 0,
+                .target_uid = s->ids.euid,
                 .target_comm = s->target_comm,
                 .target_unit = s->target_unit,
         };
@@ -225,7 +225,7 @@ static void session_on_connected(PrivCall *call, int error, int fd, void *userda
                 return;
         }
         s->agent_fd = fd;
-        r = identity_check(fd, s->target);
+        r = identity_check(fd, s->target, &s->ids);
         if (r != 0)
                 session_refuse(s, r);
         else if (s->wants_frames)
@@ -236,7 +236,7 @@ static void session_on_connected(PrivCall *call, int error, int fd, void *userda
 
 /* The agent shall see the client's own uid, when that is enough for it. */
 static uid_t session_connect_uid(const Session *s) {
-        return s->peer.uid == s->target->file.st_uid && s->peer.uid == s->target->ids.euid ? s->peer.uid : geteuid();
+        return s->peer.uid == s->target->file.st_uid && s->peer.uid == s->ids.euid ? s->peer.uid : geteuid();
 }
 
 static void session_connect(Session *s) {
@@ -354,6 +354,7 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, bool 
                 return -ENOMEM;
         }
         s->target = target;
+        s->ids = target->ids;
         target->n_sessions++;
         *ret = s;
 

@@ -65,6 +65,7 @@ struct Session {
         Peer peer;
         bool charged;        /* of the owner: counts against the peer's quota */
         Target *target;      /* borrowed; NULL when it is gone */
+        ProcStatus ids;      /* of the target, when the policy said yes */
         int client_fd;       /* owned, once relaying */
         int agent_fd;        /* owned, once connected */
         bool wants_frames, framed;
@@ -79,7 +80,8 @@ struct Session {
         Flow to_agent, to_client;
 };
 
-/* Begins. @reason (may be NULL) is the client's own, for the record. 0 or negative errno. */
+/* Begins, when the policy has said yes to the target as it is now. @reason (may be NULL) is the
+ * client's own, for the record. 0 or negative errno. */
 int session_new(const SessionHost *host, Target *target, const Peer *peer, bool wants_frames,
                 const char *reason, SessionClient client, Session **ret);
 void session_free(Session *s);

@@ -217,6 +217,38 @@ def test_a_squatter_does_not_hide_the_true_socket(daemon):
     shutil.rmtree(private)
 
 
+# A server that gives its uid away and keeps the power to take it back (capabilities(7)).
+KEEP_SETUID = """
+import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def drop(uid):
+    libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+    os.setresuid(uid, uid, uid)
+def rise():
+    header = struct.pack("Ii", 0x20080522, 0)
+    assert libc.capset(header, struct.pack("6I", 1 << 7, 1 << 7, 0, 0, 0, 0)) == 0  # CAP_SETUID
+    os.setresuid(0, 0, 0)
+"""
+
+
+@needs_root
+def test_a_process_that_changes_its_user_under_an_attach_is_not_entered(daemon):
+    """The policy said yes to what the process was, and others look at what it is now."""
+    with standin(daemon.scan) as peer, socket.socket(socket.AF_UNIX) as filler, daemon.client(ALICE) as client:
+        assert peer.do(f"exec({KEEP_SETUID!r})") == "None"
+        assert peer.do("bind()") == peer.do("server.listen(0)") == "None"
+        daemon.wait_state(peer.pid, "live")
+        filler.connect(str(daemon.scan / f"manhole-{peer.pid}"))  # nobody else gets in now
+        assert peer.do(f"drop({ALICE})") == "None"
+        client.send(f"{BROKER}.Attach", {"target": str(peer.pid)}, upgrade=True)
+        daemon.wait_event(event="start", target_pid=peer.pid, target_uid=ALICE)
+        assert peer.do("rise()") == "None"
+        wait_for(lambda: daemon.listed()[peer.pid]["uid"] == 0, "the new uid")
+        assert peer.do("accept()") == "None"
+        assert client.reply()[0] == f"{ERROR}.TargetUntrusted"
+        assert peer.do("accept()") == "None" and peer.do("receive(1)") == "b''"
+
+
 def test_what_is_no_manhole_is_left_alone(daemon):
     with sleeper() as named, standin(daemon.scan, name="somewhere") as other:
         assert other.do("listen()") == "None"

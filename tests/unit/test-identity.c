@@ -37,7 +37,7 @@ static int check(const char *path, const Target *t) {
         _cleanup_fd_ int fd = -1;
 
         assert_int_equal(fd_connect_unix(path, &fd), 0);
-        return identity_check(fd, t);
+        return identity_check(fd, t, &t->ids);
 }
 
 static void the_process_itself_is_who_it_should_be(void **state) {
@@ -169,8 +169,8 @@ static void one_that_listened_as_root_and_became_another_is_still_itself(void **
 static void what_is_no_socket_has_nobody_behind_it(void **state) {
         Found f = found(getpid());
 
-        assert_int_equal(identity_check(f.ends, &f.target), -ENOTSOCK);
-        assert_int_equal(identity_check(-1, &f.target), -EBADF);
+        assert_int_equal(identity_check(f.ends, &f.target, &f.target.ids), -ENOTSOCK);
+        assert_int_equal(identity_check(-1, &f.target, &f.target.ids), -EBADF);
         found_done(&f);
 }
 
