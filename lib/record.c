@@ -129,7 +129,8 @@ static void put_parties(Walk *w, const Record *r) {
                 put_text(w, "MANHOLE_TARGET_UNIT", p->target_unit);
                 if (!p->target_gone)
                         put_number(w, "OBJECT_PID", (uint64_t)p->target_pid);
-                else
+                /* A session's end is often the process's end, and heard of first. */
+                if (p->target_gone || r->event == RECORD_END)
                         put_text(w, "OBJECT_SYSTEMD_UNIT", p->target_unit);
         }
 }

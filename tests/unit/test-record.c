@@ -143,6 +143,7 @@ static void an_end_carries_the_totals(void **state) {
                             .input_bytes = 1, .output_bytes = 2, .input_records = 3, .output_records = 4 });
         assert_all_fields(&c, IN_SESSION, "MESSAGE_ID=cac2a841cf904c99a620da9496278041", "PRIORITY=5",
                           "MANHOLE_EVENT=end", "MANHOLE_SEQ=2", "MANHOLE_USEC=0", "OBJECT_PID=4242",
+                          "OBJECT_SYSTEMD_UNIT=web.service",
                           "MANHOLE_INPUT_BYTES=1", "MANHOLE_OUTPUT_BYTES=2", "MANHOLE_INPUT_RECORDS=3",
                           "MANHOLE_OUTPUT_RECORDS=4", "MANHOLE_REASON=closed by the client");
 }
