@@ -7,6 +7,7 @@
 #include "agent/client.h"
 #include "agent/console.h"
 #include "agent/evaluate.h"
+#include "agent/gil.h"
 #include "agent/install.h"
 #include "agent/listener.h"
 #include "agent/log.h"
@@ -256,19 +257,10 @@ static void run_client(Client *c) {
         client_set_current(NULL);
 }
 
-static void *console_main(void *arg) {
-        Session *s = arg;
+/* With the GIL, from the thread's first Python line to its last. */
+static void serve(Session *s) {
         Client c = { .session = s, .exec = s->run == SESSION_RUNS_EXEC };
-        PyGILState_STATE gil;
-        char name[32];
 
-        snprintf(name, sizeof(name), "Manhole < PID:%ld", (long)s->peer.pid);
-        thread_set_name(name);
-        log_line("Started ManholeConnectionThread thread. Checking credentials ...");
-        log_line("Accepted connection on fd:%d from PID:%ld UID:%lu GID:%lu", s->accepted_fd,
-                 (long)s->peer.pid, (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
-
-        gil = PyGILState_Ensure();
         s->thread_id = PyThread_get_thread_ident();
         c.redirect_stderr = c.exec || install_redirect_stderr();
         shutdown_wrap();
@@ -283,9 +275,27 @@ static void *console_main(void *arg) {
         shutdown_forget_thread();
         PyErr_Clear();
         /* A session's code has forked: this is the child, and there is nothing here to return to. */
-        if (s->owner != getpid())
+        if (s->owner != getpid()) {
+                listener_close();
                 _exit(0);
-        PyGILState_Release(gil);
+        }
+}
+
+static void *console_main(void *arg) {
+        Session *s = arg;
+        PyGILState_STATE gil;
+        char name[32];
+
+        snprintf(name, sizeof(name), "Manhole < PID:%ld", (long)s->peer.pid);
+        thread_set_name(name);
+        log_line("Started ManholeConnectionThread thread. Checking credentials ...");
+        log_line("Accepted connection on fd:%d from PID:%ld UID:%lu GID:%lu", s->accepted_fd,
+                 (long)s->peer.pid, (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
+
+        if (gil_take(&gil)) {
+                serve(s);
+                PyGILState_Release(gil);
+        }
 
         log_line("DONE.");
         listener_console_ends();

@@ -7,6 +7,7 @@
 
 #include "agent/client.h"
 #include "agent/fork.h"
+#include "agent/gil.h"
 #include "agent/install.h"
 #include "agent/listener.h"
 #include "agent/log.h"
@@ -15,6 +16,7 @@
 static void in_child(void) {
         Client *c = client_current();
 
+        gil_fork_child();
         log_reset();
         listener_fork_child(c != NULL ? c->session : NULL);
         install_after_fork();

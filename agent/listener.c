@@ -25,6 +25,7 @@
 /* How often a client that only has to take its last bytes is looked at. */
 #define ENDING_STEP_MSEC 500
 #define STOP_NSEC INT64_C(1000000000)
+#define STOP_CONSOLES_NSEC INT64_C(200000000)
 
 static struct {
         pthread_mutex_t lock;
@@ -435,6 +436,10 @@ void listener_stop(void) {
 
         pthread_mutex_lock(&listener.lock);
         while (listener.thread && session_now_ns() < until)
+                (void)wait_change(until - session_now_ns());
+        /* They have been told; one that runs code is left to the interpreter. */
+        until = session_now_ns() + STOP_CONSOLES_NSEC;
+        while (listener.n_consoles > 0 && session_now_ns() < until)
                 (void)wait_change(until - session_now_ns());
         pthread_mutex_unlock(&listener.lock);
 }

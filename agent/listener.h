@@ -33,8 +33,8 @@ int listener_open_later(double delay_sec, bool daemon_connection);
 /* Removes and closes the socket; clients that are connected stay. Any thread. */
 void listener_close(void);
 
-/* Closes the socket, tells and closes every client, and waits for the thread, a second at most.
- * GIL not held. */
+/* Closes the socket, tells and closes every client, and waits for the thread, a second at most, and a
+ * moment for the consoles. GIL not held. */
 void listener_stop(void);
 
 /* Something waits to be sent. Any thread. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/shutdown.h"
 
+#include "agent/gil.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/redirect.h"
@@ -60,6 +61,7 @@ PyObject *shutdown_at_exit(PyObject *self, PyObject *args) {
 
         gil = PyEval_SaveThread();
         listener_stop();
+        gil_close();
         PyEval_RestoreThread(gil);
         redirect_reset();
         log_flush();

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "agent/gil.h"
 #include "agent/thread.h"
 
 static void native_mask(sigset_t *ret) {
@@ -94,9 +95,10 @@ static void *errand_main(void *arg) {
 
         free(arg);
         thread_set_name("Manhole errand");
-        gil = PyGILState_Ensure();
-        errand.run(errand.arg);
-        PyGILState_Release(gil);
+        if (gil_take(&gil)) {
+                errand.run(errand.arg);
+                PyGILState_Release(gil);
+        }
         return NULL;
 }
 

@@ -29,6 +29,7 @@ void thread_mask_native(void);
 
 /*
  * Runs @run in a short-lived thread that holds the GIL: for the little that a thread which never
- * takes the GIL needs from Python. Any thread, GIL not needed. 0 or negative errno.
+ * takes the GIL needs from Python. Any thread, GIL not needed. 0 or negative errno. It is not run when
+ * the interpreter ends; what @arg is worth is lost then.
  */
 int thread_errand(void (*run)(void *arg), void *arg);

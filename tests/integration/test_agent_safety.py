@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The application always wins: what a console does, or how it ends, never harms it."""
 import os
+import pathlib
+import shutil
+import subprocess
 
 import pytest
 
@@ -144,3 +147,60 @@ def test_locals_may_be_replaced_while_a_console_begins(tmp_path):
             client.until(BANNER_END)
             client.until(b">>> ")
             assert client.run("sorted(set(globals()) & {'a', 'b'})") == "['a']\n"
+
+
+# Lets a thread of the agent sleep just before it asks for the GIL.
+SLOW_THREAD = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+int prctl(int option, ...) {
+        int (*next)(int, ...) = (int (*)(int, ...))dlsym(RTLD_NEXT, "prctl");
+        va_list arguments;
+        const char *name;
+        int r;
+
+        va_start(arguments, option);
+        name = va_arg(arguments, const char *);
+        va_end(arguments);
+        r = next(option, name);
+        if (strncmp(name, "Manhole <", 9) == 0)
+                usleep(700000);
+        return r;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+@pytest.mark.skipif(bool(os.environ.get("MANHOLED_SANITIZER")), reason="something else is preloaded")
+def test_thread_that_starts_while_the_interpreter_ends_is_not_let_in(tmp_path):
+    (tmp_path / "slow.c").write_text(SLOW_THREAD)
+    slow = tmp_path / "slow.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", slow, tmp_path / "slow.c", "-ldl"], check=True)
+    code = (
+        "import ctypes, manhole, sys\n"
+        "manhole.install(daemon_connection=True)\n"
+        "print('READY', flush=True); sys.stdin.readline()\n"
+        # As destructors of C++ libraries do: the process lives on without its interpreter.
+        "libc = ctypes.CDLL(None); libc.on_exit(ctypes.cast(libc.sleep, ctypes.c_void_p), None); sys.exit(1)\n"
+    )
+    with Host("-c", code, env=environment(LD_PRELOAD=slow)) as host:
+        with Plain(host.path) as client:
+            host.wait_thread(f"Manhole < PID:{os.getpid()}"[:15])
+            host.process.stdin.close()
+            assert host.wait() == 1
+            assert client.wait_closed() == b""
+    host.wait_err("Cleaned up")
+
+
+def test_child_that_a_console_forked_removes_its_socket():
+    with plain_host("reinstall_delay=0") as host, connect(host) as client:
+        # The child sees the end of its input once it listens.
+        line = "pid = os.fork()\\nwhile not pid and not os.path.exists('/tmp/manhole-%d' % os.getpid()): pass"
+        client.run(f"exec({line!r})".replace("\\\\n", "\\n"))
+        child = int(client.run("pid"))
+        assert client.run("os.waitpid(pid, 0)[1]") == "0\n"
+        assert not pathlib.Path(f"/tmp/manhole-{child}").exists()
