@@ -17,6 +17,9 @@
 #include "agent/thread.h"
 #include "lib/console.h"
 
+/* Up to 3.10 the interpreter's limit of recursion wants this much, whatever RLIMIT_STACK says. */
+#define CONSOLE_STACK_SIZE (8U * 1024U * 1024U)
+
 #define PROMPT ">>> "
 #define PROMPT_MORE "... "
 
@@ -309,7 +312,7 @@ int console_start(Session *s) {
 
         session_ref(s);
         listener_console_begins();
-        r = thread_start(console_main, s, 0);
+        r = thread_start(console_main, s, CONSOLE_STACK_SIZE);
         if (r < 0) {
                 listener_console_ends();
                 session_unref(s);

@@ -122,6 +122,7 @@ static PyObject *take_last_expression(PyObject *ast, PyObject *tree) {
         return expression;
 }
 
+/* @tree may be source too. */
 static PyObject *compile_tree(PyObject *tree, const char *mode) {
         PyObject *builtins = PyImport_ImportModule("builtins"), *code = NULL;
 
@@ -131,13 +132,25 @@ static PyObject *compile_tree(PyObject *tree, const char *mode) {
         return code;
 }
 
+/* 3.8 does not limit the depth of a tree, and overflows the stack over it: what compiles as text is not
+ * too deep. Later versions limit both; twice would be two warnings. */
+static bool refuse_depth(PyObject *source) {
+        PyObject *code;
+
+        if (strncmp(Py_GetVersion(), "3.8.", strlen("3.8.")) != 0)
+                return false;
+        code = compile_tree(source, "exec");
+        Py_XDECREF(code);
+        return code == NULL;
+}
+
 /* Parses the source into the code before its last expression and, or NULL, that expression's. */
 static int compile_source(Session *s, PyObject **ret_script, PyObject **ret_expression) {
         PyObject *ast = PyImport_ImportModule("ast"), *source, *tree = NULL, *last = NULL;
         PyObject *script = NULL, *expression = NULL;
 
         source = PyUnicode_DecodeUTF8(s->source, (Py_ssize_t)s->n_source, "strict");
-        if (ast != NULL && source != NULL)
+        if (ast != NULL && source != NULL && !refuse_depth(source))
                 tree = PyObject_CallMethod(ast, "parse", "Os", source, FILE_NAME);
         if (tree != NULL)
                 last = take_last_expression(ast, tree);

@@ -204,3 +204,21 @@ def test_child_that_a_console_forked_removes_its_socket():
         child = int(client.run("pid"))
         assert client.run("os.waitpid(pid, 0)[1]") == "0\n"
         assert not pathlib.Path(f"/tmp/manhole-{child}").exists()
+
+
+def test_source_that_is_too_deep_is_an_exception(host):
+    with Framed(host.path) as client:
+        client.hello()
+        end, out, err = client.exec("x = " + "+".join(["y"] * 100000))
+        assert end["exception"]["type"] in ("RecursionError", "MemoryError")
+
+
+def test_recursion_without_end_is_an_exception_whatever_the_stack_limit():
+    code = (
+        "import os, resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_STACK, (256 * 1024, 256 * 1024))\n"
+        "os.execv(sys.executable, [sys.executable, sys.argv[1]])\n"
+    )
+    with Host("-c", code, HOSTS / "plain.py") as host, connect(host) as client:
+        client.run("exec('def f(): f()')")
+        assert "RecursionError" in client.run("f()")
