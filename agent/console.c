@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <Python.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -310,8 +311,9 @@ static void *console_main(void *arg) {
 int console_start(Session *s) {
         int r;
 
+        if (!listener_console_begins())
+                return -EAGAIN;
         session_ref(s);
-        listener_console_begins();
         r = thread_start(console_main, s, CONSOLE_STACK_SIZE);
         if (r < 0) {
                 listener_console_ends();
@@ -331,6 +333,8 @@ static void interrupt_errand(void *arg) {
 
 void console_interrupt(Session *s) {
         session_ref(s);
-        if (thread_errand(interrupt_errand, s) < 0)
+        if (thread_errand(interrupt_errand, s) < 0) {
+                session_errand_failed(s);
                 session_unref(s);
+        }
 }

@@ -69,7 +69,7 @@ static PyObject *type_name(PyObject *type) {
 
 /* Where the traceback module itself fails: an application that has changed its root or its user may
  * not find it any more. */
-static void say_bare(Client *c, const Raised *r) {
+static PyObject *raised_bare(const Raised *r) {
         PyObject *name, *text = NULL;
 
         PyErr_Clear();
@@ -77,12 +77,22 @@ static void say_bare(Client *c, const Raised *r) {
         if (name != NULL)
                 text = PyUnicode_FromFormat("%U: %S\n", name, r->value != NULL ? r->value : Py_None);
         Py_XDECREF(name);
-        if (text == NULL) {
-                PyErr_Clear();
-                client_say_text(c, "(an exception that cannot be shown)\n");
-        } else
-                client_say(c, text);
-        Py_XDECREF(text);
+        return text;
+}
+
+/* The user's code shows its exceptions: an interrupt reaches it. NULL without an exception. */
+static PyObject *raised_text(Client *c, const Raised *r, bool frames) {
+        PyObject *text;
+
+        if (session_resume_code(c->session) != 0)
+                return NULL;
+        text = raised_format(r, frames);
+        if (text == NULL && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+                text = raised_bare(r);
+        session_end_code(c->session);
+        PyThreadState_SetAsyncExc(c->session->thread_id, NULL);
+        PyErr_Clear();
+        return text;
 }
 
 void evaluate_say_exception(Client *c, bool traceback) {
@@ -90,11 +100,11 @@ void evaluate_say_exception(Client *c, bool traceback) {
         PyObject *text;
 
         raised_take(&raised);
-        text = raised_format(&raised, traceback);
+        text = raised_text(c, &raised, traceback);
         if (text != NULL)
                 client_say(c, text);
         else
-                say_bare(c, &raised);
+                client_say_text(c, "(an exception that cannot be shown)\n");
         Py_XDECREF(text);
         raised_done(&raised);
 }
@@ -209,9 +219,11 @@ static long exit_status(Client *c, PyObject *value) {
         else if (PyLong_Check(code))
                 status = PyLong_AsLong(code) & 0xFF;
         else {
-                line = PyUnicode_FromFormat("%S\n", code);
-                if (line != NULL)
+                line = text_of(c, code, PyObject_Str);
+                if (line != NULL) {
                         client_say(c, line);
+                        client_say_text(c, "\n");
+                }
                 Py_XDECREF(line);
         }
         PyErr_Clear();
@@ -236,7 +248,7 @@ static void write_verdict(Client *c, JsonBuffer *b, PyObject *result, const Rais
                 jsonbuf_raw(b, ",\"message\":");
                 whole &= append_text_consume(b, text_of(c, raised->value, PyObject_Str), MESSAGE_MAX);
                 jsonbuf_raw(b, ",\"traceback\":");
-                whole &= append_text_consume(b, raised_format(raised, true), TRACEBACK_MAX);
+                whole &= append_text_consume(b, raised_text(c, raised, true), TRACEBACK_MAX);
                 jsonbuf_raw(b, "}");
         } else
                 jsonbuf_raw(b, "null");

@@ -20,6 +20,8 @@
 
 #define IO_STACK_SIZE (256U * 1024U)
 #define EVENTS_MAX 32
+/* However many come, those that are connected get their turn. */
+#define ACCEPTS_PER_EVENT 16
 /* Without descriptors or memory for a client, accepting pauses for so long. */
 #define ACCEPT_PAUSE_MSEC 1000
 /* How often a client that only has to take its last bytes is looked at. */
@@ -71,10 +73,14 @@ void listener_copy(const void *data, size_t n, bool is_stderr) {
         listener_wake();
 }
 
-void listener_console_begins(void) {
+bool listener_console_begins(void) {
+        bool room;
+
         pthread_mutex_lock(&listener.lock);
-        listener.n_consoles++;
+        room = listener.n_consoles < LISTENER_CONSOLES_MAX;
+        listener.n_consoles += room;
         pthread_mutex_unlock(&listener.lock);
+        return room;
 }
 
 void listener_console_ends(void) {
@@ -161,7 +167,7 @@ static void remove_session(Session *s) {
 }
 
 static void accept_clients(void) {
-        for (;;) {
+        for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
                 Session *s;
                 int fd, r;
 

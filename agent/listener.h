@@ -21,6 +21,10 @@
 /* Connections at a time; a further one is closed at once. */
 #define LISTENER_SESSIONS_MAX 128U
 
+/* Console threads at a time. One outlives its connection while it waits for the GIL, or while its code
+ * takes no notice of an interrupt; they must not pile up behind clients that try again and again. */
+#define LISTENER_CONSOLES_MAX (2 * LISTENER_SESSIONS_MAX)
+
 /* Opens the socket at @path (NULL: /tmp/manhole-PID) and serves it, starting the thread if need be. Logs what fails.
  * @daemon_connection: consoles do not keep the process alive. Any thread. 0 or negative errno. */
 int listener_open(const char *path, bool daemon_connection);
@@ -43,8 +47,8 @@ void listener_wake(void);
 /* Gives every console a copy of what another thread has written. Any thread. */
 void listener_copy(const void *data, size_t n, bool is_stderr);
 
-/* A console thread begins and ends. */
-void listener_console_begins(void);
+/* A console thread begins, if there is room for one more, and ends. */
+bool listener_console_begins(void);
 void listener_console_ends(void);
 
 /* Waits up to @msec until no console keeps the process alive. GIL not held. True when it is so. */

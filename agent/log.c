@@ -52,8 +52,9 @@ static void write_fd(int fd, const char *text, size_t n) {
         struct pollfd p = { .fd = fd, .events = POLLOUT };
         ssize_t written;
 
-        /* A pipe that polls writable has room for a line: the write cannot block. */
-        if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT)) {
+        /* A pipe that polls writable has room for a line: the write cannot block. One without a reader
+         * polls writable and broken, and SIGPIPE is not ours to cause. */
+        if (poll(&p, 1, 0) == 1 && p.revents == POLLOUT) {
                 do
                         written = write(fd, text, n);
                 while (written < 0 && errno == EINTR);

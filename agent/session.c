@@ -216,6 +216,16 @@ int session_begin_code(Session *s) {
         return r;
 }
 
+int session_resume_code(Session *s) {
+        int r;
+
+        pthread_mutex_lock(&s->lock);
+        r = s->lost ? SESSION_E_LOST : 0;
+        s->running = r == 0;
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
 void session_end_code(Session *s) {
         pthread_mutex_lock(&s->lock);
         s->running = false;
@@ -234,6 +244,12 @@ bool session_take_interrupt(Session *s, unsigned long *ret_thread_id) {
         }
         pthread_mutex_unlock(&s->lock);
         return taken;
+}
+
+void session_errand_failed(Session *s) {
+        pthread_mutex_lock(&s->lock);
+        s->errand = false;
+        pthread_mutex_unlock(&s->lock);
 }
 
 /* Under the lock. */

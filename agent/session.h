@@ -122,11 +122,17 @@ void session_wait_room(Session *s, size_t n);
 
 /* User code begins. GIL held. 0 or SESSION_E_INTERRUPTED (then it must not). */
 int session_begin_code(Session *s);
+/* As session_begin_code(), for what belongs to code that has run (its exception's text): an earlier
+ * interrupt is left for whoever comes next. 0 or SESSION_E_LOST (nobody wants to know). */
+int session_resume_code(Session *s);
 /* User code is over. GIL held. */
 void session_end_code(Session *s);
 
 /* The errand's question, GIL held: is there code to interrupt? Then the flag is taken. */
 bool session_take_interrupt(Session *s, unsigned long *ret_thread_id);
+
+/* None could be sent: the next interrupt tries again. I/O thread. */
+void session_errand_failed(Session *s);
 
 /* The client asks to interrupt: discards what it typed. True if an errand must be sent. I/O thread. */
 bool session_interrupt(Session *s);

@@ -222,3 +222,38 @@ def test_recursion_without_end_is_an_exception_whatever_the_stack_limit():
     with Host("-c", code, HOSTS / "plain.py") as host, connect(host) as client:
         client.run("exec('def f(): f()')")
         assert "RecursionError" in client.run("f()")
+
+
+def test_interrupt_reaches_an_exception_that_shows_itself(host):
+    lines = "class Endless(Exception):\\n    def __str__(self):\\n        print('go')\\n        while True: pass"
+    with connect(host) as client:
+        client.run(f'exec("{lines}")')
+        client.send("raise Endless\n")
+        client.until(b"go\n")
+        client.send(b"\x03")
+        client.until(b">>> ")
+        assert client.run("1 + 1") == "2\n"
+        # A session that is lost ends for the same reason.
+        client.send("raise Endless\n")
+        client.until(b"go\n")
+    host.wait_err("Cleaned up")
+
+
+def test_clients_that_come_and_go_leave_no_pile_of_threads(host):
+    host.process.stdin.write(b"import ctypes; write_raw('STUCK'); ctypes.PyDLL(None).sleep(4)\n")
+    host.process.stdin.flush()
+    host.wait_out("^STUCK$")
+    tasks = f"/proc/{host.pid}/task"
+    for _ in range(2000):
+        with Plain(host.path):
+            pass
+        if len(os.listdir(tasks)) == 2 + 256:
+            break
+    with Framed(host.path) as client:
+        client.hello()
+        assert client.ask(OPEN)["error"] == "resources"
+        assert len(os.listdir(tasks)) == 2 + 256
+    host.do("write_raw('FREE')")
+    wait_for(lambda: len(host.threads()) <= 2, "the threads end")
+    with connect(host) as client:
+        assert client.run("1 + 1") == "2\n"
