@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,9 +14,6 @@
 
 /* A call is small; what is longer is an attack or a mistake. */
 #define CALL_MAX 65536U
-/* Replies that wait for a client that does not read. A list of all targets must fit. */
-#define OUT_MAX (64U * 1024U * 1024U)
-
 static void client_dispatch(Client *c);
 
 /* One call at a time, and none while an answer waits to be read: what else is sent waits in the
@@ -34,10 +32,25 @@ static void client_watch(Client *c) {
         (void)(writes ? event_add(c->writable, NULL) : event_del(c->writable));
 }
 
+/* Charges what waits in our memory to the peer's user. False when that is too much. */
+static bool client_account(Client *c) {
+        size_t n = evbuffer_get_length(c->out);
+
+        if (n > c->n_unread) {
+                if (n > UINT_MAX || quota_charge_many(c->host->unread, c->peer.uid, (unsigned)n - c->n_unread) != 0)
+                        return false;
+        } else if (n < c->n_unread)
+                quota_release_many(c->host->unread, c->peer.uid, c->n_unread - (unsigned)n);
+        c->n_unread = (unsigned)n;
+        return true;
+}
+
 void client_end(Client *c) {
         if (c->ended)
                 return;
         c->ended = true;
+        (void)evbuffer_drain(c->out, evbuffer_get_length(c->out));
+        (void)client_account(c);
         client_watch(c);
         c->host->ended(c, c->host->userdata);
 }
@@ -54,7 +67,7 @@ static void client_send_consume(Client *c, json_t *message) {
         size_t n;
 
         if (varlink_encode_consume(message, &text, &n) < 0 ||
-            evbuffer_get_length(c->out) + n > OUT_MAX || evbuffer_add(c->out, text, n) < 0 || !client_write(c))
+            evbuffer_add(c->out, text, n) < 0 || !client_write(c) || !client_account(c))
                 client_end(c);
 }
 
@@ -114,7 +127,7 @@ static void client_parse(Client *c) {
 static void client_dispatch(Client *c) {
         if (c->ended)
                 return;
-        if (!client_write(c) || (c->closing && evbuffer_get_length(c->out) == 0)) {
+        if (!client_write(c) || !client_account(c) || (c->closing && evbuffer_get_length(c->out) == 0)) {
                 client_end(c);
                 return;
         }

@@ -16,6 +16,7 @@
 #include <sys/queue.h>
 
 #include "daemon/peer.h"
+#include "daemon/quota.h"
 #include "lib/varlink.h"
 
 typedef struct Client Client;
@@ -23,6 +24,7 @@ typedef struct Session Session;
 
 typedef struct ClientHost {
         struct event_base *loop;
+        Quota *unread; /* bytes of answers that each user has not read yet */
         /* A call has come; answer it now or later with client_reply() or client_error(). */
         void (*call)(Client *client, const VarlinkCall *call, void *userdata);
         /* The connection is over; the owner frees the client later, from the loop. */
@@ -37,6 +39,7 @@ struct Client {
         Peer peer;
         VarlinkReader reader;
         struct evbuffer *out; /* owned */
+        unsigned n_unread;    /* bytes in it that are charged to the peer */
         struct event *readable, *writable, *next; /* owned; next: the reader may hold one more call */
         json_t *message;     /* owned: the call being served; NULL between calls */
         VarlinkCall call;    /* views of message */

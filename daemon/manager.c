@@ -16,6 +16,9 @@
 #include "daemon/recorder-open.h"
 #include "lib/cleanup.h"
 
+/* Answers that one user's clients have not read yet: many lists of all targets, but not hundreds. */
+#define UNREAD_BYTES_MAX (32U * 1024U * 1024U)
+
 /* Calls that wait for targets to be looked at are seen to this often, though nothing happens. */
 static const struct timeval TURN_AT_LEAST = { .tv_usec = 200 * 1000 };
 
@@ -239,7 +242,8 @@ static int manager_start(Manager *m, const Config *config) {
         if (r < 0)
                 return r;
         quota_init(&m->connections, config->connections_per_user);
-        m->client_host = (ClientHost){ m->loop, manager_on_call, manager_on_client_ended, m };
+        quota_init(&m->unread, UNREAD_BYTES_MAX);
+        m->client_host = (ClientHost){ m->loop, &m->unread, manager_on_call, manager_on_client_ended, m };
         m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups,
                                          manager_on_session_ended, m };
         m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
@@ -308,6 +312,7 @@ void manager_free(Manager *m) {
         names_free(m->names);
         priv_free(m->priv);
         quota_done(&m->connections);
+        quota_done(&m->unread);
         event_drop(m->reap);
         event_drop(m->turn);
         event_drop(m->sigterm);

@@ -39,6 +39,7 @@ struct Manager {
         Scanner *scanner;
         Listener *listener;
         Quota connections; /* of each uid: clients, and the sessions they became */
+        Quota unread;      /* bytes of answers that wait to be read */
         ClientHost client_host;
         SessionHost session_host;
         Clients clients, ended_clients;

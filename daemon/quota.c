@@ -33,11 +33,13 @@ void quota_done(Quota *q) {
         *q = (Quota){};
 }
 
-int quota_charge(Quota *q, uid_t uid) {
+int quota_charge_many(Quota *q, uid_t uid, unsigned n) {
         QuotaUser *user = user_find(q, uid);
+        unsigned used = user ? user->used : 0;
 
+        assert(n > 0);
         /* Before anything is allocated: a refusal must cost nothing. */
-        if ((user ? user->used : 0) >= q->max_per_user)
+        if (used > q->max_per_user || n > q->max_per_user - used)
                 return QUOTA_E_EXCEEDED;
         if (!user) {
                 user = calloc(1, sizeof(*user));
@@ -49,18 +51,27 @@ int quota_charge(Quota *q, uid_t uid) {
                         return -ENOMEM;
                 }
         }
-        user->used++;
+        user->used += n;
         return 0;
 }
 
-void quota_release(Quota *q, uid_t uid) {
+int quota_charge(Quota *q, uid_t uid) {
+        return quota_charge_many(q, uid, 1);
+}
+
+void quota_release_many(Quota *q, uid_t uid, unsigned n) {
         QuotaUser *user = user_find(q, uid);
 
-        assert(user && user->used > 0);
-        if (--user->used == 0) {
+        assert(n > 0 && user && user->used >= n);
+        user->used -= n;
+        if (user->used == 0) {
                 (void)tdelete(user, &q->users, user_compare);
                 free(user);
         }
+}
+
+void quota_release(Quota *q, uid_t uid) {
+        quota_release_many(q, uid, 1);
 }
 
 unsigned quota_used(Quota *q, uid_t uid) {

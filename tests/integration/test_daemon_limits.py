@@ -293,6 +293,25 @@ def test_a_crowd_of_lists_is_no_queue_before_another_user():
 
 
 @needs_root
+def test_answers_that_are_not_read_cost_bounded_memory():
+    with Daemon() as daemon, many_descriptors(4200), contextlib.ExitStack() as stack:
+        stack.enter_context(Process(CROWD_CODE, daemon.scan, 4000, 0, uid=ALICE))
+        wait_for(lambda: len(daemon.listed(uid=ALICE)) == 4000, "all of them")
+        before = daemon.resident()
+        crowd = [stack.enter_context(daemon.client(ALICE)) for _ in range(200)]
+        for client in crowd:
+            client.send(f"{BROKER}.List")
+        # Each is answered, at least its beginning, or was one too many.
+        for client in crowd:
+            assert select.select([client.socket], [], [], TIMEOUT)[0]
+        assert daemon.call(f"{BROKER}.List", uid=BOB) == (None, {"targets": []})
+        assert daemon.resident() - before < 96 << 20
+        for client in crowd:
+            client.close()
+        wait_for(lambda: len(daemon.listed(uid=ALICE)) == 4000, "room for an answer again")
+
+
+@needs_root
 def test_a_users_sockets_beyond_the_bound_are_not_followed():
     with Daemon() as daemon, many_descriptors(5200), standin(daemon.scan, uid=BOB) as peer:
         with Process(CROWD_CODE, daemon.scan, 5000, 0, uid=ALICE):

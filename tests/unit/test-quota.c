@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/test.h"
 
+#include <limits.h>
+
 #include "daemon/quota.h"
 
 static void a_user_gets_as_many_as_there_are_and_no_more(void **state) {
@@ -85,6 +87,26 @@ static void done_forgets_what_is_held(void **state) {
         assert_int_equal(quota_used(&q, 1), 0);
 }
 
+static void many_are_charged_at_once_or_none(void **state) {
+        Quota q;
+
+        quota_init(&q, 10);
+        assert_int_equal(quota_charge_many(&q, 1000, 11), QUOTA_E_EXCEEDED);
+        assert_int_equal(quota_charge_many(&q, 1000, 4), 0);
+        assert_int_equal(quota_charge_many(&q, 1000, 7), QUOTA_E_EXCEEDED);
+        assert_int_equal(quota_charge_many(&q, 1000, UINT_MAX), QUOTA_E_EXCEEDED);
+        assert_int_equal(quota_used(&q, 1000), 4);
+        assert_int_equal(quota_charge_many(&q, 1000, 6), 0);
+        quota_release_many(&q, 1000, 9);
+        assert_int_equal(quota_used(&q, 1000), 1);
+        /* A limit that is lowered under what is held. */
+        q.max_per_user = 0;
+        assert_int_equal(quota_charge_many(&q, 1000, UINT_MAX), QUOTA_E_EXCEEDED);
+        quota_release(&q, 1000);
+        assert_int_equal(quota_used(&q, 1000), 0);
+        quota_done(&q);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_user_gets_as_many_as_there_are_and_no_more),
@@ -93,6 +115,7 @@ int main(void) {
                 cmocka_unit_test(a_refused_charge_costs_nothing_either),
                 cmocka_unit_test(a_lower_limit_waits_for_what_is_held_to_be_given_back),
                 cmocka_unit_test(done_forgets_what_is_held),
+                cmocka_unit_test(many_are_charged_at_once_or_none),
         };
 
         return cmocka_run_group_tests_name("quota", tests, NULL, NULL);
