@@ -86,6 +86,7 @@ static void priv_on_readable(evutil_socket_t fd, short what, void *userdata) {
                         if (priv->backend == PRIV_BACKEND_CHILD)
                                 event_base_loopbreak(priv->loop);
                         priv_disconnect(priv, -ECONNRESET);
+                        event_active(priv->pump, EV_TIMEOUT, 0); /* what waits is asked of the next one */
                         return;
                 }
                 TAILQ_FOREACH(call, &priv->in_flight, link)
