@@ -339,10 +339,30 @@ static void scanner_drop_missing(Scanner *s) {
         }
 }
 
+/* Nothing tells that a folder is gone while we have it open. One that was asked for may have been made
+ * anew; those of services are found again through theirs. */
+static void folder_renew(Scanner *s, Folder *f) {
+        struct stat st;
+        Folder *renewed;
+
+        if (f->kind != FOLDER_TOP) {
+                if (fstat(f->fd, &st) == 0 && st.st_nlink == 0)
+                        folder_free(s, f);
+        } else if (stat(f->path, &st) == 0 && (st.st_dev != f->device || st.st_ino != f->inode) &&
+                   folder_open(s, AT_FDCWD, f->path, f->path, FOLDER_TOP, &renewed) == 0)
+                folder_free(s, f);
+}
+
 void scanner_rescan(Scanner *s) {
-        Folder *f;
+        Folder *f = TAILQ_FIRST(&s->folders);
 
         scanner_drop_missing(s);
+        while (f) {
+                Folder *next = TAILQ_NEXT(f, link);
+
+                folder_renew(s, f);
+                f = next;
+        }
         /* Folders of services are reached through the top ones. */
         TAILQ_FOREACH(f, &s->folders, link)
                 if (f->kind == FOLDER_TOP)

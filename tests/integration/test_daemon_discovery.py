@@ -123,6 +123,21 @@ def test_what_came_while_inotify_lost_events_is_found(daemon):
     assert "inotify has lost events" in daemon.said()
 
 
+def test_a_folder_made_anew_is_looked_into_again():
+    """As a service's RuntimeDirectory= is, whenever the service starts."""
+    folder = place().folder()
+    with Daemon(f"--scan={folder}") as daemon:
+        for _ in range(3):
+            with standin(folder) as peer:
+                assert peer.do("listen()") == "None"
+                assert daemon.listed(folder=folder)[peer.pid]["state"] == "live"
+                with daemon.attach(peer.pid):
+                    assert peer.do("accept()") == "None"
+                shutil.rmtree(folder)
+                assert daemon.listed(folder=folder) == {}
+            folder.mkdir()
+
+
 @needs_root
 def test_a_service_s_own_tmp_is_looked_into(daemon):
     private = daemon.scan / "systemd-private-abc"
