@@ -129,6 +129,19 @@ def test_the_privileged_half_has_three_capabilities(shop):
     assert (caps["CapPrm:"], caps["CapEff:"], caps["CapBnd:"]) == (three, three, three)
 
 
+@pytest.mark.parametrize("unit", ["manholed.service", "manholed-priv.service"])
+def test_neither_half_reaches_the_service_manager(shop, unit):
+    def connect(path, *where):
+        return shop.run(*where, "socat", "-u", "OPEN:/dev/null", f"UNIX-CONNECT:{path}", check=False).returncode
+
+    inside = "nsenter", "-t", shop.pid(unit), "-m"
+    sockets = "/run/systemd/private", "/run/dbus/system_bus_socket"
+    for path in sockets:
+        assert connect(path, *inside) != 0
+    assert connect("/run/systemd/journal/stdout", *inside) == 0
+    assert connect(sockets[0]) == 0
+
+
 def test_a_service_is_listed_with_its_unit(shop):
     pid = shop.pid("shop.service")
     target, = [t for t in shop.targets() if t["pid"] == pid]
