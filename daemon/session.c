@@ -201,8 +201,11 @@ static void session_refuse(Session *s, int verdict) {
                 session_fail_target_gone(s);
                 return;
         }
-        s->target->state = TARGET_UNTRUSTED;
-        s->target->impostor = true;
+        /* Of one that has just changed nothing is known but that it must be judged anew. */
+        if (verdict == IDENTITY_E_OTHER_PROCESS || verdict == IDENTITY_E_OTHER_USER) {
+                s->target->state = TARGET_UNTRUSTED;
+                s->target->impostor = true;
+        }
         recorder_keep(&s->record, (Record){ .event = RECORD_DENIED, .reason = reason, .socket = s->target->path });
         session_fail(s, ERROR_TARGET_UNTRUSTED, reason);
 }

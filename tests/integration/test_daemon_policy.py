@@ -247,6 +247,10 @@ def test_a_process_that_changes_its_user_under_an_attach_is_not_entered(daemon):
         assert peer.do("accept()") == "None"
         assert client.reply()[0] == f"{ERROR}.TargetUntrusted"
         assert peer.do("accept()") == "None" and peer.do("receive(1)") == "b''"
+        # It is no impostor: whoever may enter it now does.
+        assert daemon.listed()[peer.pid]["state"] == "live"
+        with daemon.attach(peer.pid):
+            assert peer.do("accept()") == "None"
 
 
 def test_what_is_no_manhole_is_left_alone(daemon):
