@@ -176,20 +176,32 @@ static int manager_start_watchdog(Manager *m) {
         return 0;
 }
 
-/* What can change while sessions run: all but where they are recorded. */
-static int manager_apply(Manager *m, const Config *config) {
-        if (config->log_level >= 0)
-                log_set_level(config->log_level);
-        m->connections.max_per_user = config->connections_per_user;
+static int manager_scan_each(Manager *m, const Config *config, int (*each)(Scanner *s, const char *path)) {
         for (size_t i = 0; i < config->n_scan; i++) {
-                int r = scanner_add_folder(m->scanner, config->scan[i]);
+                int r = each(m->scanner, config->scan[i]);
 
                 if (r < 0) {
                         log_error("%s cannot be scanned: %s", config->scan[i], strerror(-r));
                         return r;
                 }
         }
+        return 0;
+}
+
+/* What can change while sessions run: all but where they are recorded. Nothing changes if a folder
+ * is not there. */
+static int manager_apply(Manager *m, const Config *config) {
+        int r = manager_scan_each(m, config, scanner_check_folder);
+
+        if (r < 0)
+                return r;
+        if (config->log_level >= 0)
+                log_set_level(config->log_level);
+        r = manager_scan_each(m, config, scanner_add_folder);
+        if (r < 0)
+                return r;
         scanner_keep_folders(m->scanner, (const char *const *)config->scan, config->n_scan);
+        m->connections.max_per_user = config->connections_per_user;
         return 0;
 }
 

@@ -284,6 +284,15 @@ void scanner_free(Scanner *s) {
         free(s);
 }
 
+int scanner_check_folder(Scanner *s, const char *path) {
+        _cleanup_fd_ int fd = -1;
+
+        if (find_folder(s, path))
+                return 0;
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return fd < 0 ? -errno : 0;
+}
+
 int scanner_add_folder(Scanner *s, const char *path) {
         Folder *f;
         int r;

@@ -18,6 +18,9 @@ typedef struct Scanner Scanner;
 int scanner_new(struct event_base *loop, Inspector *inspector, Scanner **ret);
 void scanner_free(Scanner *s);
 
+/* Whether a folder could be added: 0 or negative errno. */
+int scanner_check_folder(Scanner *s, const char *path);
+
 /* Adds a folder to look into, if it is not known yet: 0 or negative errno. */
 int scanner_add_folder(Scanner *s, const char *path);
 

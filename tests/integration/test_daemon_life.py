@@ -383,6 +383,16 @@ def reload_and_back(daemon, more):
         wait_for(lambda: f"{daemon.config}:2: " in daemon.said(), "the error")
         assert daemon.listed(folder=more)  # as it was
 
+        # A folder that is not there is found late, and still nothing else is taken.
+        daemon.config.write_text(f"[Manholed]\nScan={place().path}\nScan=/nowhere\nConnectionsPerUser=1\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "/nowhere cannot be scanned" in daemon.said(), "the error")
+        with daemon.client() as one, daemon.client() as two:
+            for client in one, two:
+                assert client.call(f"{SERVICE}.GetInfo")[0] is None
+        watched = [os.stat(f"/proc/{daemon.pid}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{daemon.pid}/fd")]
+        assert os.stat(place().path).st_ino not in watched
+
         daemon.config.write_text("[Manholed]\n")
         daemon.process.send_signal(signal.SIGHUP)
         wait_for(lambda: not daemon.listed(folder=more), "the folder to be left")
