@@ -117,6 +117,7 @@ static int remove_dead(const struct sockaddr_un *sa) {
 static int listen_at(const char *path, int *ret_fd) {
         struct sockaddr_un sa = { .sun_family = AF_UNIX };
         _cleanup_fd_ int fd = -1;
+        mode_t mask;
         int r;
 
         if (strlen(path) >= sizeof(sa.sun_path))
@@ -131,10 +132,14 @@ static int listen_at(const char *path, int *ret_fd) {
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return -errno;
-        /* Everybody may connect: the kernel says who it is, and the policy decides. */
-        if (fchmod(fd, 0666) < 0 || bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 ||
-            chmod(path, 0666) < 0 || listen(fd, BACKLOG) < 0)
-                return -errno;
+        /* Everybody may connect: the kernel says who it is, and the policy decides. The mode comes with
+         * the birth, not from chmod(2), which would trust the path once more. */
+        mask = umask(0);
+        r = fchmod(fd, 0666) < 0 || bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+            listen(fd, BACKLOG) < 0 ? -errno : 0;
+        (void)umask(mask);
+        if (r < 0)
+                return r;
         *ret_fd = TAKE_FD(fd);
         return 0;
 }

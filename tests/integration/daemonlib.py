@@ -72,7 +72,7 @@ def as_user(uid):
 
 
 class Daemon:
-    def __init__(self, *arguments, uid=US, config="", record=True, fds=None, env=None, control=True):
+    def __init__(self, *arguments, uid=US, config="", record=True, fds=None, env=None, control=True, prefix=()):
         self.folder = place().folder(0o755)
         if uid != US:
             os.chown(self.folder, uid, uid)
@@ -84,7 +84,7 @@ class Daemon:
         self.config.write_text(f"[Manholed]\n{config}\n")
         self.log = self.folder / "log"
         self.argv = [
-            *([] if fds is None else ["prlimit", f"--nofile={fds}"]),
+            *prefix, *([] if fds is None else ["prlimit", f"--nofile={fds}"]),
             str(place().path / "daemon" / "manholed"), f"--config={self.config}", f"--scan={self.scan}",
             *([f"--control={self.control}"] if control else []),
             *([f"--record=file:{self.record}"] if record else []), *map(str, arguments),

@@ -241,8 +241,10 @@ def test_a_path_that_is_too_long_is_refused():
     assert done.returncode == 1 and "too long" in done.stderr
 
 
-def test_everybody_may_connect(daemon):
-    assert daemon.control.stat().st_mode & 0o777 == 0o666
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_everybody_may_connect(umask):
+    with Daemon(prefix=["sh", "-c", f'umask {umask:o}; exec "$@"', "sh"]) as daemon:
+        assert daemon.control.stat().st_mode & 0o777 == 0o666
 
 
 # ------------------------------------------------------------------ activation
