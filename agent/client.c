@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/overdue.h"
 #include "lib/console.h"
 
 static _Thread_local Client *current;
@@ -47,7 +48,7 @@ static int write_piece(Client *c, uint32_t type, const char *data, size_t n) {
                         return -1;
                 session_begin_wait(c->session);
                 gil = PyEval_SaveThread();
-                session_wait_room(c->session, n);
+                session_wait_room(c->session, n, true);
                 PyEval_RestoreThread(gil);
                 if (session_end_wait(c->session) != 0) {
                         PyErr_SetNone(PyExc_KeyboardInterrupt);
@@ -101,15 +102,29 @@ void client_say_text(Client *c, const char *text) {
                 PyErr_Clear();
 }
 
+bool client_settle_stacks(Client *c) {
+        Session *s = c->session;
+        PyThreadState *gil;
+        bool claimed = overdue_claim(s, &s->opened);
+
+        if (!claimed && overdue_coming(s, &s->opened)) {
+                gil = PyEval_SaveThread();
+                overdue_wait(s, &s->opened);
+                PyEval_RestoreThread(gil);
+        }
+        return claimed;
+}
+
 void client_end(Client *c, const JsonBuffer *end) {
         const char *json = end->n_data > 0 ? end->data : "{\"reason\":\"exit\"}";
         size_t n = strlen(json);
         PyThreadState *gil;
 
+        (void)client_settle_stacks(c);
         while (session_offer_end(c->session, json, n) == SESSION_E_FULL) {
                 session_begin_wait(c->session);
                 gil = PyEval_SaveThread();
-                session_wait_room(c->session, n);
+                session_wait_room(c->session, n, true);
                 PyEval_RestoreThread(gil);
                 (void)session_end_wait(c->session);
         }

@@ -38,6 +38,10 @@ int client_write_bytes(Client *c, uint32_t type, const char *data, size_t n);
 void client_say(Client *c, PyObject *text);
 void client_say_text(Client *c, const char *text);
 
+/* The console shows its stacks now, or never. True: it is to show them itself. False: nobody wants
+ * them, or they came without the GIL and are all sent. */
+bool client_settle_stacks(Client *c);
+
 /* Ends the run with this JSON object; nothing can be written after that. Without one (no memory was
  * left to say more) the reason is "exit". */
 void client_end(Client *c, const JsonBuffer *end);

@@ -9,6 +9,7 @@
 #include "agent/console.h"
 #include "agent/framed.h"
 #include "agent/log.h"
+#include "agent/overdue.h"
 #include "lib/console.h"
 
 #define READ_SIZE (64U * 1024U)
@@ -69,7 +70,10 @@ void connection_begin(Session *s) {
                 return;
         }
         s->run = SESSION_RUNS_CONSOLE;
-        s->open_stacks = s->open_banner = true;
+        s->open_banner = true;
+        pthread_mutex_lock(&s->lock);
+        overdue_begin(&s->opened, false, false);
+        pthread_mutex_unlock(&s->lock);
         if (console_start(s) < 0) {
                 log_line("No thread for a console could be started.");
                 s->ending = true;

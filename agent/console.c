@@ -12,6 +12,7 @@
 #include "agent/install.h"
 #include "agent/listener.h"
 #include "agent/log.h"
+#include "agent/overdue.h"
 #include "agent/redirect.h"
 #include "agent/shutdown.h"
 #include "agent/stacks.h"
@@ -87,15 +88,23 @@ static PyObject *run_code(Client *c, PyObject *code) {
         return result;
 }
 
+/* With the GIL, unless that came too late or nobody wants them. */
 static void say_stacks(Client *c) {
-        PyObject *text = stacks_format();
+        PyObject *text;
 
-        if (text != NULL)
-                client_say(c, text);
-        else {
-                PyErr_Clear();
-                client_say_text(c, "(the stacks cannot be shown)\n");
+        if (!overdue_waits(c->session, &c->session->opened)) {
+                client_settle_stacks(c);
+                return;
         }
+        text = stacks_format();
+        if (client_settle_stacks(c)) {
+                PyErr_Clear();
+                if (text != NULL)
+                        client_say(c, text);
+                else
+                        client_say_text(c, "(the stacks cannot be shown)\n");
+        }
+        PyErr_Clear();
         Py_XDECREF(text);
 }
 
@@ -206,8 +215,7 @@ static void run_console(Client *c, JsonBuffer *ret_end) {
         if (codeop != NULL)
                 compiler = PyObject_CallMethod(codeop, "CommandCompiler", NULL);
         if (compiler != NULL && lines != NULL) {
-                if (c->session->open_stacks)
-                        say_stacks(c);
+                say_stacks(c);
                 if (c->session->open_banner)
                         say_banner(c);
                 reason = run_lines(c, compiler, lines);

@@ -12,12 +12,14 @@
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/redirect.h"
+#include "agent/stuck.h"
 
 static void in_child(void) {
         Client *c = client_current();
 
         gil_fork_child();
         log_reset();
+        stuck_fork_child();
         listener_fork_child(c != NULL ? c->session : NULL);
         install_after_fork();
 }

@@ -4,11 +4,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/ask.h"
 #include "agent/console.h"
 #include "agent/framed.h"
 #include "agent/jsonbuf.h"
+#include "agent/overdue.h"
 #include "agent/session.h"
 #include "lib/console.h"
+
+/* Asks for Python stacks without the GIL, however large the process is. */
+#define ALWAYS "dump=always"
 
 static char *interpreter; /* owned; set before the first client comes, then only read */
 
@@ -73,7 +78,8 @@ static int start(Session *s, SessionRun run, uint32_t id) {
                         s->n_source = s->n_payload;
                         s->payload = NULL;
                 } else {
-                        s->open_stacks = !has_line(s->payload, s->n_payload, "stacks=no");
+                        if (!has_line(s->payload, s->n_payload, "stacks=no"))
+                                overdue_begin(&s->opened, has_line(s->payload, s->n_payload, ALWAYS), false);
                         s->open_banner = !has_line(s->payload, s->n_payload, "banner=no");
                 }
         }
@@ -84,6 +90,7 @@ static int start(Session *s, SessionRun run, uint32_t id) {
         if (console_start(s) < 0) {
                 pthread_mutex_lock(&s->lock);
                 s->run = SESSION_RUNS_NOTHING;
+                s->opened.state = WISH_NONE;
                 pthread_mutex_unlock(&s->lock);
                 return answer(s, id, "{\"error\":\"resources\",\"message\":\"no thread could be started\"}");
         }
@@ -117,6 +124,17 @@ static int receive_interrupt(Session *s, uint32_t id) {
         return 0;
 }
 
+static int receive_stacks(Session *s, uint32_t id) {
+        int r = ask_stacks(s, id, has_line(s->payload, s->n_payload, ALWAYS),
+                           has_line(s->payload, s->n_payload, "gil=no"));
+
+        if (r == ASK_E_BUSY)
+                return answer(s, id, "{\"error\":\"busy\"}");
+        if (r < 0)
+                return answer(s, id, "{\"error\":\"resources\",\"message\":\"no thread could be started\"}");
+        return 0;
+}
+
 static int receive_request(Session *s, const FrameHeader *header) {
         switch (header->type) {
         case CONSOLE_HELLO:
@@ -125,6 +143,8 @@ static int receive_request(Session *s, const FrameHeader *header) {
                 return start(s, SESSION_RUNS_CONSOLE, header->id);
         case CONSOLE_EXEC:
                 return start(s, SESSION_RUNS_EXEC, header->id);
+        case CONSOLE_STACKS:
+                return receive_stacks(s, header->id);
         case CONSOLE_INTERRUPT:
                 return receive_interrupt(s, header->id);
         default:

@@ -14,6 +14,7 @@
 #include "agent/options.h"
 #include "agent/shutdown.h"
 #include "agent/stacks.h"
+#include "agent/stuck.h"
 
 static struct {
         bool installed;
@@ -144,6 +145,7 @@ static void warn_of_namesake(PyObject *self) {
 static int make_ready(void) {
         if (install.ready)
                 return 0;
+        stuck_setup();
         if (fork_setup() < 0 || describe_interpreter() < 0 || register_at_exit() < 0)
                 return -1;
         install.ready = true;

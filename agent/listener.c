@@ -16,6 +16,7 @@
 #include "agent/endpoint.h"
 #include "agent/listener.h"
 #include "agent/log.h"
+#include "agent/overdue.h"
 #include "agent/thread.h"
 
 #define IO_STACK_SIZE (256U * 1024U)
@@ -188,15 +189,16 @@ static void accept_clients(void) {
         }
 }
 
-/* Everything a session needs after events or a wake-up. Returns whether it must be looked at again
- * after ENDING_STEP_MSEC without any event. */
-static bool serve_session(Session *s) {
+/* Everything a session needs after events or a wake-up. Returns after how many milliseconds it must be
+ * looked at again without any event, -1: not at all. */
+static int serve_session(Session *s) {
         uint32_t events;
         bool ending;
+        int msec;
 
         if (!connection_send(s, &ending)) {
                 remove_session(s);
-                return false;
+                return -1;
         }
         events = connection_wants(s);
         if (events != s->events) {
@@ -204,7 +206,8 @@ static bool serve_session(Session *s) {
                 (void)epoll_ctl(listener.epoll_fd, EPOLL_CTL_MOD, s->fd,
                                 &(struct epoll_event){ .events = events, .data.ptr = s });
         }
-        return ending;
+        msec = overdue_serve(s);
+        return ending && (msec < 0 || msec > ENDING_STEP_MSEC) ? ENDING_STEP_MSEC : msec;
 }
 
 /* Serves every session; says how long epoll may sleep. */
@@ -213,9 +216,12 @@ static int serve_sessions(void) {
         Session *next;
 
         for (Session *s = listener.sessions; s != NULL; s = next) {
+                int msec;
+
                 next = s->next;
-                if (serve_session(s))
-                        timeout = ENDING_STEP_MSEC;
+                msec = serve_session(s);
+                if (msec >= 0 && (timeout < 0 || msec < timeout))
+                        timeout = msec;
         }
         return timeout;
 }

@@ -187,11 +187,11 @@ bool session_stalled(Session *s, SessionStall *stall) {
         return now - stall->since_ns >= SESSION_STALL_SEC * INT64_C(1000000000);
 }
 
-void session_wait_room(Session *s, size_t n) {
+void session_wait_room(Session *s, size_t n, bool interruptible) {
         SessionStall stall = {};
 
         pthread_mutex_lock(&s->lock);
-        while (!s->lost && !s->interrupted && !queue_fits(&s->queue, n)) {
+        while (!s->lost && !(interruptible && s->interrupted) && !queue_fits(&s->queue, n)) {
                 int64_t until = session_now_ns() + STALL_STEP_NSEC;
 
                 if (session_stalled(s, &stall)) {

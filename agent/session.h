@@ -42,6 +42,21 @@ typedef enum SessionRun {
         SESSION_RUNS_EXEC,
 } SessionRun;
 
+/* Stacks that the client wants to see: who has them with the GIL shows them, unless they are overdue
+ * (overdue.h). */
+typedef enum WishState {
+        WISH_NONE,
+        WISH_WAITS,  /* for the GIL */
+        WISH_COMING, /* a thread is about to show them, or to answer */
+} WishState;
+
+typedef struct Wish {
+        WishState state;
+        int64_t due_ns;
+        uint32_t id; /* of the request */
+        bool always; /* without the GIL, whatever the size of the process */
+} Wish;
+
 /* Notices a client that takes nothing any more. */
 typedef struct SessionStall {
         int64_t since_ns; /* 0 = not watched */
@@ -73,7 +88,10 @@ typedef struct Session {
         bool errand;      /* one is on its way to interrupt */
         SessionRun run;
         uint32_t run_id;
-        bool open_stacks, open_banner;
+        bool open_banner;
+        Wish opened;  /* stacks at the beginning of a console */
+        Wish asked;   /* the request for stacks */
+        bool asker;   /* a thread waits for the GIL to answer it */
         char *source; /* owned: what to exec */
         size_t n_source;
         bool copies_stdout, copies_stderr; /* other threads' output is copied to the client */
@@ -117,8 +135,9 @@ void session_begin_wait(Session *s);
 int session_end_wait(Session *s);
 /* GIL not held. 0 (the caller frees @ret), SESSION_E_END, SESSION_E_INTERRUPTED, or -ENOMEM. */
 int session_wait_line(Session *s, char **ret, size_t *ret_n);
-/* GIL not held. Returns when there is room for @n, on an interrupt, or when the session is lost. */
-void session_wait_room(Session *s, size_t n);
+/* GIL not held. Returns when there is room for @n, when the session is lost, or, if that is wanted, on
+ * an interrupt. */
+void session_wait_room(Session *s, size_t n, bool interruptible);
 
 /* User code begins. GIL held. 0 or SESSION_E_INTERRUPTED (then it must not). */
 int session_begin_code(Session *s);

@@ -34,7 +34,7 @@ setup(
             ],
             undef_macros=["NDEBUG"],
             extra_compile_args=["-std=gnu17", "-fvisibility=hidden"],
-            extra_link_args=["-pthread"],
+            extra_link_args=["-pthread", "-Wl,-z,now"],
             py_limited_api=True,
         )
     ],

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <Python.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/ask.h"
+#include "agent/overdue.h"
+#include "agent/stacks.h"
+#include "agent/stuck.h"
+#include "agent/thread.h"
+
+/* The stacks as UTF-8, or NULL. GIL held. */
+static char *make_text(void) {
+        PyObject *text = stacks_format(), *bytes = NULL;
+        char *copy = NULL;
+
+        if (text != NULL)
+                bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+        if (bytes != NULL)
+                copy = strdup(PyBytes_AsString(bytes));
+        PyErr_Clear();
+        Py_XDECREF(bytes);
+        Py_XDECREF(text);
+        return copy;
+}
+
+/* Nothing waits: then the next request gets a thread of its own. */
+static bool retire(Session *s) {
+        pthread_mutex_lock(&s->lock);
+        s->asker = s->asked.state == WISH_WAITS && !s->lost;
+        pthread_mutex_unlock(&s->lock);
+        return !s->asker;
+}
+
+static void answer(Session *s, char *text) {
+        static const char failed[] = "(the stacks cannot be shown)\n";
+        const char *shown = text != NULL ? text : failed;
+        Task *tasks = NULL;
+        size_t n = 0;
+
+        if (task_list(&tasks, &n) == 0)
+                stuck_identify(shown, strlen(shown), tasks, n);
+        overdue_answer(s, true, shown, strlen(shown), tasks, n);
+        free(tasks);
+}
+
+static void *ask_main(void *arg) {
+        Session *s = arg;
+
+        thread_set_name("Manhole stacks");
+        do {
+                PyGILState_STATE gil = PyGILState_Ensure();
+                char *text = overdue_waits(s, &s->asked) ? make_text() : NULL;
+
+                PyGILState_Release(gil);
+                if (overdue_claim(s, &s->asked))
+                        answer(s, text);
+                free(text);
+        } while (!retire(s));
+        session_unref(s);
+        return NULL;
+}
+
+int ask_stacks(Session *s, uint32_t id, bool always, bool at_once) {
+        bool busy, start;
+        int r;
+
+        pthread_mutex_lock(&s->lock);
+        busy = s->asked.state != WISH_NONE;
+        start = !busy && !s->asker && !at_once;
+        if (!busy) {
+                overdue_begin(&s->asked, always, at_once);
+                s->asked.id = id;
+                s->asker |= start;
+        }
+        pthread_mutex_unlock(&s->lock);
+        if (busy)
+                return ASK_E_BUSY;
+        if (!start)
+                return 0;
+
+        session_ref(s);
+        r = thread_start(ask_main, s, 0);
+        if (r < 0) {
+                session_unref(s);
+                pthread_mutex_lock(&s->lock);
+                s->asked.state = WISH_NONE;
+                s->asker = false;
+                pthread_mutex_unlock(&s->lock);
+        }
+        return r;
+}

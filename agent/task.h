@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * The kernel's account of this process's threads, from /proc/self/task. Needs no GIL; no Python API.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+typedef struct Task {
+        pid_t id;
+        uintptr_t thread_id; /* as Python knows it; 0 where that is not known */
+        char state;          /* as in proc(5) */
+        char name[16];
+        char syscall[32]; /* which it is in, or empty */
+        char wchan[40];   /* where in the kernel it sleeps, or empty */
+} Task;
+
+/* By their ids. The caller frees @ret. 0 or negative errno. */
+int task_list(Task **ret, size_t *ret_n);
+
+/*
+ * Finds which tasks the threads are whose ids Python knows. A thread id points to what the C library
+ * keeps of the thread, and there is its task's id somewhere: where it is in the calling thread's own,
+ * it is in the others'. Nothing is believed that does not fit all of them.
+ */
+void task_identify(Task *tasks, size_t n_tasks, const uintptr_t *thread_ids, size_t n_thread_ids);
+
+/* "sleeping in futex (futex_wait)", cut to @n. */
+void task_describe(const Task *t, char *buffer, size_t n);
