@@ -195,7 +195,7 @@ class Daemon:
 
     def resident(self):
         """Bytes in memory; 0 under a sanitizer, which keeps what was freed."""
-        if os.environ.get("MANHOLED_SANITIZER"):
+        if os.environ.get("MANHOLED_SANITIZER", "no") not in ("", "no"):
             return 0
         for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
