@@ -89,6 +89,27 @@ def test_without_its_privileged_half_it_ends_with_an_error():
 
 
 @needs_root
+def test_while_the_privileged_half_hangs_lists_are_answered_all_the_same(daemon):
+    """Say in a file system: what needs it waits, a list only for a moment."""
+    with standin(daemon.scan) as old, standin(daemon.scan) as new:
+        assert old.do("listen()") == "None"
+        daemon.wait_state(old.pid, "live")
+        console = daemon.attach(old.pid)
+        assert old.do("accept()") == "None"
+        half = privileged_half(daemon)
+        os.kill(half, signal.SIGSTOP)
+        try:
+            assert new.do("listen()") == "None"
+            assert set(daemon.listed()) == {old.pid}  # of the other nothing is known yet
+            console.send(b"still\n")
+            assert old.do("receive(6)") == "b'still\\n'"
+        finally:
+            os.kill(half, signal.SIGCONT)
+        daemon.wait_state(new.pid, "live")
+        console.close()
+
+
+@needs_root
 def test_the_privileged_half_ends_with_the_daemon():
     with Daemon() as daemon:
         half = privileged_half(daemon)
