@@ -25,6 +25,8 @@ static const struct timeval NAMES_WITHIN = { .tv_sec = 1 };
 static const struct timeval GREETING_WITHIN = { .tv_sec = 2 };
 /* A full backlog, or a socket between bind() and listen(): try again, for so long. */
 static const struct timeval CONNECT_RETRY = { .tv_usec = 20 * 1000 };
+/* manholed-priv is at once, unless a file system holds it up. */
+static const struct timeval CONNECT_ANSWER_WITHIN = { .tv_sec = 5 };
 /* What a client said last still goes to the target, if the target takes it within this time. */
 static const struct timeval LAST_WORDS_WITHIN = { .tv_sec = 2 };
 #define CONNECT_WITHIN_USEC (2U * 1000U * 1000U)
@@ -214,6 +216,7 @@ static void session_on_connected(PrivCall *call, int error, int fd, void *userda
         Session *s = userdata;
         int r;
 
+        (void)event_del(s->timer);
         if (error == -EAGAIN || error == -ECONNREFUSED) {
                 if (recorder_clock() - s->connecting_since < CONNECT_WITHIN_USEC)
                         (void)event_add(s->timer, &CONNECT_RETRY);
@@ -252,6 +255,8 @@ static void session_connect(Session *s) {
         if (priv_connect(s->host->priv, &s->call, fd, session_connect_uid(s), s->wants_frames,
                          session_on_connected, s) < 0)
                 session_fail(s, ERROR_TARGET_GONE, "out of descriptors");
+        else
+                (void)event_add(s->timer, &CONNECT_ANSWER_WITHIN);
 }
 
 static void session_on_timer(evutil_socket_t fd, short what, void *userdata) {
@@ -259,6 +264,8 @@ static void session_on_timer(evutil_socket_t fd, short what, void *userdata) {
 
         if (s->state == SESSION_NAMING)
                 session_named(s);
+        else if (s->state == SESSION_CONNECTING && s->call.priv)
+                session_fail(s, ERROR_TARGET_GONE, "manholed-priv does not answer");
         else if (s->state == SESSION_CONNECTING)
                 session_connect(s);
         else if (s->state == SESSION_RELAYING)

@@ -103,9 +103,12 @@ def test_while_the_privileged_half_hangs_lists_are_answered_all_the_same(daemon)
             assert set(daemon.listed()) == {old.pid}  # of the other nothing is known yet
             console.send(b"still\n")
             assert old.do("receive(6)") == "b'still\\n'"
+            assert daemon.refused(old.pid) == "TargetGone"
         finally:
             os.kill(half, signal.SIGCONT)
         daemon.wait_state(new.pid, "live")
+        with daemon.attach(new.pid):
+            assert new.do("accept()") == "None"
         console.close()
 
 
