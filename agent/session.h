@@ -79,6 +79,8 @@ typedef struct Session {
         int fd; /* owned; -1 once the I/O thread has closed it */
         Inbox inbox;
         Queue queue;
+        Wish opened; /* stacks at the beginning of a console */
+        Wish asked;  /* the request for stacks */
         uint64_t n_sent;
         bool lost;        /* nothing is read or sent any more */
         bool ending;      /* send what waits, then close */
@@ -89,8 +91,6 @@ typedef struct Session {
         SessionRun run;
         uint32_t run_id;
         bool open_banner;
-        Wish opened;  /* stacks at the beginning of a console */
-        Wish asked;   /* the request for stacks */
         bool asker;   /* a thread waits for the GIL to answer it */
         char *source; /* owned: what to exec */
         size_t n_source;

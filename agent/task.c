@@ -119,7 +119,9 @@ static bool read_task(Task *t) {
             !read_file(t->id, "stat", buffer, sizeof(buffer)))
                 return false;
         end = strrchr(buffer, ')');
-        t->state = end != NULL && end[1] == ' ' ? end[2] : '?';
+        t->state = '?';
+        if (end != NULL && end[1] == ' ')
+                t->state = end[2];
         read_syscall(t);
         if (read_file(t->id, "wchan", buffer, sizeof(buffer)) && strcmp(buffer, "0") != 0)
                 snprintf(t->wchan, sizeof(t->wchan), "%.*s", (int)sizeof(t->wchan) - 1, buffer);
@@ -177,8 +179,11 @@ int task_list(Task **ret, size_t *ret_n) {
 /* Copies what is at an address of our own that may not be there any more. */
 static size_t peek(uintptr_t address, void *buffer, size_t n) {
         struct iovec local = { .iov_base = buffer, .iov_len = n };
-        struct iovec remote = { .iov_base = (void *)address, .iov_len = n };
-        ssize_t r = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+        struct iovec remote = { .iov_len = n };
+        ssize_t r;
+
+        memcpy(&remote.iov_base, &address, sizeof(address));
+        r = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 
         return r > 0 ? (size_t)r : 0;
 }
