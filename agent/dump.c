@@ -13,8 +13,9 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "agent/clock.h"
 
 /* faulthandler keeps a table by signal, and takes an application's later register() of the same one
  * for a change of ours. So not SIGRTMAX, but one that nobody has a name for; the next lower ones if
@@ -60,13 +61,6 @@ static struct {
         void *(*next)(void *thread);
         void *interpreter;
 } threads;
-
-static int64_t now_msec(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* faulthandler.register(signal, file=2, all_threads=True, chain=False). */
 static bool register_signal(int signal) {
@@ -187,10 +181,10 @@ static _Noreturn void child_main(DumpShared *shared) {
 }
 
 /* Waits for the copy's word or its end. */
-static void wait_child(Dump *d, int64_t until) {
+static void wait_child(Dump *d, int64_t until_ns) {
         static const struct timespec step = { .tv_nsec = STEP_MSEC * 1000000 };
 
-        while (atomic_load(&d->shared->state) == RUNNING && now_msec() < until) {
+        while (atomic_load(&d->shared->state) == RUNNING && clock_now_ns() < until_ns) {
                 if (waitpid(d->child, NULL, __WCLONE | WNOHANG) != 0) {
                         d->child = 0;
                         return;
@@ -227,7 +221,7 @@ static int take_once(Dump *ret) {
                 dump_done(&d);
                 return r;
         }
-        wait_child(&d, now_msec() + KILL_MSEC);
+        wait_child(&d, clock_now_ns() + KILL_MSEC * CLOCK_NSEC_PER_MSEC);
         if (d.shared->n_text == 0) {
                 dump_done(&d);
                 return -EIO;
@@ -237,14 +231,15 @@ static int take_once(Dump *ret) {
 }
 
 int dump_take(Dump *ret) {
-        int64_t begun = now_msec();
+        int64_t begun_ns = clock_now_ns();
         Dump d = DUMP_INIT;
         int r;
 
         if (handler == NULL)
                 return -ENOTSUP;
         r = take_once(&d);
-        if ((r == -EIO || (r == 0 && d.shared->state != WHOLE)) && now_msec() - begun < AGAIN_MSEC) {
+        if ((r == -EIO || (r == 0 && d.shared->state != WHOLE)) &&
+            clock_now_ns() - begun_ns < AGAIN_MSEC * CLOCK_NSEC_PER_MSEC) {
                 Dump second;
                 int r2 = take_once(&second);
 

@@ -28,7 +28,8 @@ typedef struct Job {
 void overdue_begin(Wish *w, bool always, bool at_once) {
         w->state = WISH_WAITS;
         w->always = always;
-        w->due_ns = session_now_ns() + (at_once ? 0 : OVERDUE_MSEC * INT64_C(1000000));
+        w->begun_ns = session_now_ns();
+        w->due_ns = w->begun_ns + (at_once ? 0 : OVERDUE_MSEC * INT64_C(1000000));
 }
 
 static void end_wish(Session *s, Wish *w) {
@@ -146,7 +147,7 @@ static void *job_main(void *arg) {
 
         free(arg);
         thread_set_name("Manhole stacks");
-        r = stuck_take(job.wish->always, &stuck);
+        r = stuck_take(job.wish->always, job.wish->begun_ns, &stuck);
         if (job.wish == &s->asked)
                 overdue_answer(s, false, r == 0 ? stuck.text : failed,
                                r == 0 ? stuck.n_text : sizeof(failed) - 1, stuck.tasks, stuck.n_tasks);

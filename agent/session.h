@@ -52,7 +52,7 @@ typedef enum WishState {
 
 typedef struct Wish {
         WishState state;
-        int64_t due_ns;
+        int64_t begun_ns, due_ns;
         uint32_t id; /* of the request */
         bool always; /* without the GIL, whatever the size of the process */
 } Wish;

@@ -5,21 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "agent/clock.h"
 
 #define FILE_SIZE_MAX (4 * 1024 * 1024)
 #define LINE_MAX_SHOWN 512
 
-static int64_t now_ns(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 void source_init(SourceCache *c, int msec) {
-        *c = (SourceCache){ .until_ns = now_ns() + msec * INT64_C(1000000) };
+        *c = (SourceCache){ .until_ns = clock_now_ns() + msec * CLOCK_NSEC_PER_MSEC };
 }
 
 static void forget(SourceFile *f) {
@@ -115,7 +109,7 @@ static SourceFile *find(SourceCache *c, const char *name, size_t n_name) {
                 if (c->files[i].name != NULL && strlen(c->files[i].name) == n_name &&
                     memcmp(c->files[i].name, name, n_name) == 0)
                         return &c->files[i];
-        if (now_ns() > c->until_ns)
+        if (clock_now_ns() > c->until_ns)
                 return NULL;
 
         f = &c->files[c->n_opened++ % SOURCE_FILES_MAX];

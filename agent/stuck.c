@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/clock.h"
 #include "agent/source.h"
 
 #define TEXT_END "\n#############################################\n\n\n"
@@ -24,8 +26,18 @@ typedef struct Block {
         const char *begin, *end; /* borrowed: the lines below the header */
 } Block;
 
-/* Copies take turns: of many clients at once, each would otherwise add the cost of one. */
-static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+/*
+ * Copies take turns, and who had to wait for one takes what it brought: of many clients at once, each
+ * would otherwise add the time that one costs.
+ */
+static struct {
+        pthread_mutex_t lock;
+        atomic_uint n_waiting;
+        Stuck last; /* while somebody waits */
+        int64_t last_begun_ns;
+        bool last_always;
+} turn = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
 static uint64_t limit = LIMIT_DEFAULT;
 
 /* "512M", "8G", "0": bytes, or K, M, G. False when it is none of these. */
@@ -59,7 +71,9 @@ void stuck_setup(void) {
 }
 
 void stuck_fork_child(void) {
-        pthread_mutex_init(&turn, NULL);
+        pthread_mutex_init(&turn.lock, NULL);
+        atomic_store(&turn.n_waiting, 0);
+        turn.last = STUCK_INIT; /* its memory may be in any state */
 }
 
 /* Resident memory in bytes; 0 where there is no /proc. */
@@ -215,14 +229,29 @@ static int write_report(Stuck *s, const char *remark) {
         return fclose(out) != 0 || failed ? -ENOMEM : 0;
 }
 
-int stuck_take(bool always, Stuck *ret) {
+/* Without the dump itself. */
+static int copy(const Stuck *s, Stuck *ret) {
+        Stuck c = { .n_text = s->n_text, .n_tasks = s->n_tasks };
+
+        c.text = malloc(s->n_text + 1);
+        c.tasks = malloc(s->n_tasks * sizeof(*s->tasks) + 1);
+        if (c.text == NULL || c.tasks == NULL) {
+                stuck_done(&c);
+                return -ENOMEM;
+        }
+        memcpy(c.text, s->text, s->n_text + 1);
+        if (s->n_tasks > 0)
+                memcpy(c.tasks, s->tasks, s->n_tasks * sizeof(*s->tasks));
+        *ret = c;
+        return 0;
+}
+
+static int take(bool always, Stuck *ret) {
         char remark[160] = ".";
         Stuck s = STUCK_INIT;
-        uint64_t size;
+        uint64_t size = resident();
         int r;
 
-        pthread_mutex_lock(&turn);
-        size = resident();
         if (!always && size > limit)
                 snprintf(remark, sizeof(remark),
                          ", and without Python stacks: the process has %ju MB resident, more than "
@@ -235,7 +264,6 @@ int stuck_take(bool always, Stuck *ret) {
                                  r == -ENOTSUP ? "faulthandler is not to be had" : strerror(-r));
         }
         (void)task_list(&s.tasks, &s.n_tasks); /* without /proc the stacks alone */
-        pthread_mutex_unlock(&turn);
 
         r = write_report(&s, remark);
         if (r < 0) {
@@ -244,6 +272,30 @@ int stuck_take(bool always, Stuck *ret) {
         }
         *ret = s;
         return 0;
+}
+
+int stuck_take(bool always, int64_t since_ns, Stuck *ret) {
+        int r;
+
+        atomic_fetch_add(&turn.n_waiting, 1);
+        pthread_mutex_lock(&turn.lock);
+        atomic_fetch_sub(&turn.n_waiting, 1);
+        if (turn.last.text != NULL && turn.last_begun_ns >= since_ns && (turn.last_always || !always))
+                r = copy(&turn.last, ret);
+        else {
+                int64_t begun_ns = clock_now_ns();
+
+                r = take(always, ret);
+                stuck_done(&turn.last);
+                if (r == 0 && atomic_load(&turn.n_waiting) > 0 && copy(ret, &turn.last) == 0) {
+                        turn.last_begun_ns = begun_ns;
+                        turn.last_always = always;
+                }
+        }
+        if (atomic_load(&turn.n_waiting) == 0)
+                stuck_done(&turn.last);
+        pthread_mutex_unlock(&turn.lock);
+        return r;
 }
 
 void stuck_done(Stuck *s) {

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "agent/dump.h"
 #include "agent/task.h"
@@ -27,11 +28,12 @@ typedef struct Stuck {
  * a process is not copied unless asked for. GIL held. */
 void stuck_setup(void);
 
-/* The lock that dumps take turns with. Child after fork. */
+/* Forgets whose turn it is. Child after fork. */
 void stuck_fork_child(void);
 
-/* @always: whatever the size of the process. 0 or -ENOMEM. */
-int stuck_take(bool always, Stuck *ret);
+/* @always: whatever the size of the process. @since_ns: what was begun for somebody else since then
+ * (clock.h) will do as well. 0 or -ENOMEM. */
+int stuck_take(bool always, int64_t since_ns, Stuck *ret);
 
 /* Also waits for what is left of the dump: see dump_done(). */
 void stuck_done(Stuck *s);

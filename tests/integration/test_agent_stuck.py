@@ -125,7 +125,7 @@ def test_console_without_stacks_gets_none():
 
 def test_many_clients_at_once_are_all_answered():
     with stuck_host() as host:
-        clients = [Plain(host.path) for _ in range(16)]
+        clients = [Plain(host.path) for _ in range(64)]
         for client in clients:
             assert "in hold_gil" in client.until(END_OF_STACKS).decode()
         let_go(host)
