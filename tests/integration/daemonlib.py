@@ -178,13 +178,17 @@ class Daemon:
 
     # --------------------------------------------------------------- state
 
-    def descriptors(self):
-        """What is open, but for the pidfds of targets anywhere on the machine."""
+    def links(self):
+        """What is open, as /proc names it."""
         links = []
         for fd in os.listdir(f"/proc/{self.pid}/fd"):
             with contextlib.suppress(FileNotFoundError):
                 links.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
-        return len([link for link in links if "pidfd" not in link])
+        return links
+
+    def descriptors(self):
+        """What is open, but for the pidfds of targets anywhere on the machine."""
+        return len([link for link in self.links() if "pidfd" not in link])
 
     @contextlib.contextmanager
     def no_leak(self):

@@ -43,6 +43,9 @@ def test_the_parser_has_no_capability_and_cannot_have_one(daemon):
 @needs_root
 def test_the_privileged_half_has_exactly_three(daemon):
     three = 1 << CAP_DAC_OVERRIDE | 1 << CAP_SYS_PTRACE | 1 << CAP_SETUID
+    with standin(daemon.scan) as peer:
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")  # it has served
     status = status_of(privileged_half(daemon))
     assert status["Name"] == "manholed-priv"
     for name in ("CapPrm", "CapEff", "CapBnd"):
@@ -416,8 +419,7 @@ def reload_and_back(daemon, more):
         with daemon.client() as one, daemon.client() as two:
             for client in one, two:
                 assert client.call(f"{SERVICE}.GetInfo")[0] is None
-        watched = [os.stat(f"/proc/{daemon.pid}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{daemon.pid}/fd")]
-        assert os.stat(place().path).st_ino not in watched
+        assert str(place().path) not in daemon.links()
 
         daemon.config.write_text("[Manholed]\n")
         daemon.process.send_signal(signal.SIGHUP)
