@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/ask.h"
+#include "agent/gil.h"
 #include "agent/overdue.h"
 #include "agent/stacks.h"
 #include "agent/stuck.h"
@@ -47,17 +48,20 @@ static void answer(Session *s, char *text) {
 
 static void *ask_main(void *arg) {
         Session *s = arg;
+        PyGILState_STATE gil;
 
         thread_set_name("Manhole stacks");
-        do {
-                PyGILState_STATE gil = PyGILState_Ensure();
+        /* At the end of the interpreter the answer comes without it, if the client is still there then. */
+        while (gil_take(&gil)) {
                 char *text = overdue_waits(s, &s->asked) ? make_text() : NULL;
 
                 PyGILState_Release(gil);
                 if (overdue_claim(s, &s->asked))
                         answer(s, text);
                 free(text);
-        } while (!retire(s));
+                if (retire(s))
+                        break;
+        }
         session_unref(s);
         return NULL;
 }
