@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/stacks.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "agent/task.h"
 
 #define STACKS_END "#############################################\n\n\n"
 
@@ -32,12 +36,109 @@ static int append_frame(PyObject *lines, PyObject *summary) {
         return r;
 }
 
-static int append_thread(PyObject *lines, PyObject *traceback, PyObject *id, PyObject *frame) {
+/* What is known of the threads beside their frames. */
+typedef struct Threads {
+        PyObject *active; /* owned: threading's, by id; or NULL */
+        Task *tasks;      /* owned */
+        size_t n_tasks;
+} Threads;
+
+/* The kernel's part is read without the GIL, and before the frames. Without /proc there is none. */
+static void threads_read(Threads *ret) {
+        PyObject *threading = PyDict_GetItemString(PyImport_GetModuleDict(), "threading"); /* borrowed */
+        Threads t = {};
+        PyThreadState *gil;
+
+        if (threading != NULL)
+                t.active = PyObject_GetAttrString(threading, "_active");
+        PyErr_Clear();
+        if (t.active != NULL && !PyDict_Check(t.active))
+                Py_CLEAR(t.active);
+        gil = PyEval_SaveThread();
+        (void)task_list(&t.tasks, &t.n_tasks);
+        PyEval_RestoreThread(gil);
+        *ret = t;
+}
+
+static void threads_done(Threads *t) {
+        Py_CLEAR(t->active);
+        free(t->tasks);
+}
+
+static void threads_identify(Threads *t, PyObject *frames) {
+        Py_ssize_t n = 0, position = 0;
+        PyObject *id, *frame;
+        uintptr_t *ids;
+
+        while (PyDict_Next(frames, &position, &id, &frame))
+                n++;
+        ids = malloc((size_t)n * sizeof(*ids) + 1);
+        if (ids == NULL)
+                return;
+        n = position = 0;
+        while (PyDict_Next(frames, &position, &id, &frame))
+                ids[n++] = PyLong_AsUnsignedLong(id);
+        PyErr_Clear();
+        task_identify(t->tasks, t->n_tasks, ids, (size_t)n);
+        free(ids);
+}
+
+/* As the application calls it, quoted; a new str, or NULL without an exception. Runs no code of the
+ * application: a name that is no str is none. */
+static PyObject *thread_name(const Threads *t, PyObject *id) {
+        PyObject *thread = t->active != NULL ? PyDict_GetItem(t->active, id) : NULL; /* borrowed */
+        PyObject *name = NULL, *printable = NULL, *quoted = NULL;
+
+        Py_XINCREF(thread);
+        if (thread != NULL)
+                name = PyObject_GetAttrString(thread, "_name");
+        if (name != NULL && PyUnicode_Check(name))
+                printable = PyObject_CallMethod(name, "isprintable", NULL);
+        if (printable != NULL)
+                quoted = PyUnicode_FromFormat(PyObject_IsTrue(printable) == 1 ? "\"%U\"" : "%R", name);
+        PyErr_Clear();
+        Py_XDECREF(printable);
+        Py_XDECREF(name);
+        Py_XDECREF(thread);
+        return quoted;
+}
+
+/* `Thread NATIVE-ID "NAME": STATE`, in the words of a dump without the GIL. */
+static int append_task(PyObject *lines, const Threads *t, PyObject *id) {
+        uintptr_t thread_id = PyLong_AsUnsignedLong(id);
+        const Task *task = NULL;
+        PyObject *name;
+        char description[TASK_DESCRIPTION_MAX];
+        int r;
+
+        PyErr_Clear();
+        for (size_t i = 0; i < t->n_tasks && task == NULL; i++)
+                if (t->tasks[i].thread_id == thread_id)
+                        task = &t->tasks[i];
+        if (task == NULL)
+                return 0;
+        name = thread_name(t, id);
+        if (name == NULL) {
+                task_quote(task, description, sizeof(description));
+                name = PyUnicode_DecodeUTF8(description, (Py_ssize_t)strlen(description), "replace");
+        }
+        if (name == NULL)
+                return -1;
+        task_describe(task, description, sizeof(description));
+        r = append(lines, PyUnicode_FromFormat("Thread %ld %U: %s\n", (long)task->id, name, description));
+        Py_DECREF(name);
+        return r;
+}
+
+static int append_thread(PyObject *lines, PyObject *traceback, const Threads *threads, PyObject *id,
+                         PyObject *frame) {
         PyObject *summaries, *iterator, *summary;
         int r;
 
         r = append(lines, PyUnicode_FromFormat("\n######### ProcessID=%ld, ThreadID=%S #########\n",
                                                (long)getpid(), id));
+        if (r == 0)
+                r = append_task(lines, threads, id);
         if (r < 0)
                 return r;
         summaries = PyObject_CallMethod(traceback, "extract_stack", "(O)", frame);
@@ -55,14 +156,17 @@ PyObject *stacks_format(void) {
         PyObject *traceback = PyImport_ImportModule("traceback"), *frames = NULL, *lines = PyList_New(0),
                  *empty = PyUnicode_FromString(""), *text = NULL, *get, *id, *frame;
         Py_ssize_t position = 0;
+        Threads threads;
         int r = 0;
 
+        threads_read(&threads);
         get = PySys_GetObject("_current_frames");
         if (get != NULL)
                 frames = PyObject_CallObject(get, NULL);
         if (traceback != NULL && frames != NULL && lines != NULL && empty != NULL) {
+                threads_identify(&threads, frames);
                 while (r == 0 && PyDict_Next(frames, &position, &id, &frame))
-                        r = append_thread(lines, traceback, id, frame);
+                        r = append_thread(lines, traceback, &threads, id, frame);
                 if (r == 0)
                         r = append(lines, PyUnicode_FromString(STACKS_END));
                 if (r == 0)
@@ -72,5 +176,6 @@ PyObject *stacks_format(void) {
         Py_XDECREF(frames);
         Py_XDECREF(lines);
         Py_XDECREF(empty);
+        threads_done(&threads);
         return text;
 }

@@ -163,15 +163,12 @@ static void write_block(FILE *out, SourceCache *sources, const Block *b) {
                 write_line(out, sources, lines[n], line_end(lines[n], b->end));
 }
 
-/* A thread's name is its own choice: no control character of it reaches a terminal. */
 static void write_task(FILE *out, const Task *t) {
-        char description[128];
+        char name[TASK_DESCRIPTION_MAX], description[TASK_DESCRIPTION_MAX];
 
-        fprintf(out, "Thread %ld \"", (long)t->id);
-        for (const char *p = t->name; *p != '\0'; p++)
-                fputc((unsigned char)*p < 0x20 || *p == 0x7F ? '?' : *p, out);
+        task_quote(t, name, sizeof(name));
         task_describe(t, description, sizeof(description));
-        fprintf(out, "\": %s\n", description);
+        fprintf(out, "Thread %ld %s: %s\n", (long)t->id, name, description);
 }
 
 static void write_stacks(FILE *out, Stuck *s) {

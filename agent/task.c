@@ -219,6 +219,13 @@ void task_identify(Task *tasks, size_t n_tasks, const uintptr_t *thread_ids, siz
                         return;
 }
 
+void task_quote(const Task *t, char *buffer, size_t n) {
+        snprintf(buffer, n, "\"%s\"", t->name);
+        for (char *p = buffer; *p != '\0'; p++)
+                if ((unsigned char)*p < 0x20 || *p == 0x7F)
+                        *p = '?';
+}
+
 void task_describe(const Task *t, char *buffer, size_t n) {
         static const char letters[] = "RSDTtZX";
         static const char *const words[] = { "running", "sleeping", "waiting for a device",

@@ -28,5 +28,10 @@ int task_list(Task **ret, size_t *ret_n);
  */
 void task_identify(Task *tasks, size_t n_tasks, const uintptr_t *thread_ids, size_t n_thread_ids);
 
-/* "sleeping in futex (futex_wait)", cut to @n. */
+#define TASK_DESCRIPTION_MAX 128
+
+/* Its name in quotes, without control characters. */
+void task_quote(const Task *t, char *buffer, size_t n);
+
+/* "sleeping in futex (futex_wait)". */
 void task_describe(const Task *t, char *buffer, size_t n);

@@ -17,11 +17,11 @@ def hold_gil():
     os.write(1, b"READ %d\n" % r)
 
 
-def start_sleepers(n):
+def start_sleepers(n, name="sleeper"):
     """Threads that wait until the process ends."""
     event = threading.Event()
     for i in range(n):
-        threading.Thread(target=event.wait, name=f"sleeper-{i}", daemon=True).start()
+        threading.Thread(target=event.wait, name=name, daemon=True).start()
 
 
 def dead_lock():

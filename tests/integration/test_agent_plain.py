@@ -35,6 +35,7 @@ def test_stacks_come_before_the_banner_and_the_banner_before_the_prompt(host):
         text = client.until(b">>> ").decode()
     match = re.fullmatch(
         rf"\n######### ProcessID={host.pid}, ThreadID=\d+ #########\n"
+        rf'Thread {host.pid} "MainThread": sleeping in read.*\n'
         r'File: ".*plain\.py", line \d+, in <module>\n  for line in sys\.stdin:\n'
         r"(?:File: .*\n(?:  .*\n)?)*"
         r"#{45}\n\n\n"

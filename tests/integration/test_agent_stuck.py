@@ -53,6 +53,41 @@ def test_stacks_with_the_gil():
         assert main["name"] == host.threads()[host.pid]
 
 
+def headers(text):
+    """(native id, name, state) as the text has them."""
+    return re.findall(r"^#+ ProcessID=\d+, ThreadID=\d+ #+\nThread (\d+) (.+): ([^:\n]+)$", text, re.M)
+
+
+def test_headers_say_which_thread_it_is_and_what_it_does():
+    code = (
+        "for name in ('plain', 'quote\"', 'line\\nbreak', 'n\u00e4me', 'x' * 100): start_sleepers(1, name)\n"
+        "os.write(1, b'GO\\n')"
+    )
+    with stuck_host(code, "GO") as host, framed(host) as client:
+        gil, text, threads = stacks(client)
+        found = {name: (int(tid), state) for tid, name, state in headers(text)}
+        assert gil and set(found) == {
+            '"MainThread"', '"plain"', '"quote""', "'line\\nbreak'", '"n\u00e4me"', '"%s"' % ("x" * 100),
+        }
+        assert found['"MainThread"'][0] == host.pid
+        assert found['"MainThread"'][1].startswith("sleeping in read")
+        assert found['"plain"'][1].startswith("sleeping in futex")
+        assert {tid for tid, state in found.values()} <= set(host.threads())
+
+
+def test_headers_run_no_code_of_the_application():
+    code = (
+        "class Odd(threading.Thread):\n"
+        "    name = property(lambda self: os.abort(), lambda self, value: None)\n"
+        "odd = Odd(target=threading.Event().wait, daemon=True); odd._name = 7; odd.start()\n"
+        "os.write(1, b'GO\\n')"
+    )
+    with stuck_host(code, "GO") as host, framed(host) as client:
+        names = [name for tid, name, state in headers(stacks(client)[1])]
+        # What is no text is no name: then the kernel's.
+        assert len(names) == 2 and '"MainThread"' in names
+
+
 def test_stacks_without_the_gil_are_answered_in_time():
     with stuck_host() as host, framed(host) as client:
         begun = time.monotonic()
