@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "agent/connection.h"
-#include "agent/console.h"
 #include "agent/framed.h"
 #include "agent/log.h"
 #include "agent/overdue.h"
+#include "agent/runner.h"
 #include "lib/console.h"
 
 #define READ_SIZE (64U * 1024U)
@@ -74,7 +74,7 @@ void connection_begin(Session *s) {
         pthread_mutex_lock(&s->lock);
         overdue_begin(&s->opened, false, false);
         pthread_mutex_unlock(&s->lock);
-        if (console_start(s) < 0) {
+        if (runner_start(s) < 0) {
                 log_line("No thread for a console could be started.");
                 s->ending = true;
         }
@@ -82,7 +82,7 @@ void connection_begin(Session *s) {
 
 static void lose(Session *s) {
         if (session_lose(s))
-                console_interrupt(s);
+                runner_interrupt(s);
 }
 
 /* ETX interrupts at once, and what was typed before it is forgotten. */
@@ -92,7 +92,7 @@ static int receive_plain(Session *s, const uint8_t *bytes, size_t n) {
 
         if (etx != NULL) {
                 if (session_interrupt(s))
-                        console_interrupt(s);
+                        runner_interrupt(s);
                 n -= (size_t)(etx + 1 - bytes);
                 bytes = etx + 1;
         }
@@ -239,7 +239,7 @@ void connection_end(Session *s, bool interrupt) {
         uint8_t buffer[4096];
 
         if (session_lose(s) && interrupt)
-                console_interrupt(s);
+                runner_interrupt(s);
         pthread_mutex_lock(&s->lock);
         shutdown(s->fd, SHUT_RDWR);
         /* Unread bytes would make the client's next read fail with ECONNRESET instead of its end. */

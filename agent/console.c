@@ -9,11 +9,11 @@
 #include "agent/console.h"
 #include "agent/evaluate.h"
 #include "agent/gil.h"
-#include "agent/install.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/overdue.h"
 #include "agent/redirect.h"
+#include "agent/settings.h"
 #include "agent/shutdown.h"
 #include "agent/stacks.h"
 #include "agent/thread.h"
@@ -25,13 +25,25 @@
 #define PROMPT ">>> "
 #define PROMPT_MORE "... "
 
+/* Of the package, which may have been reloaded. New reference. */
+static PyObject *get_dump_stacktraces(void) {
+        PyObject *module = PyImport_ImportModule("manhole"), *function = NULL;
+
+        if (module != NULL)
+                function = PyObject_GetAttrString(module, "dump_stacktraces");
+        Py_XDECREF(module);
+        return function;
+}
+
 /* What a fresh console knows. A module that cannot be imported any more (the application has changed
  * its root or its user) is left out. NULL with an exception set. */
 static PyObject *make_globals(void) {
         static const char *const modules[] = { "os", "socket", "sys", "traceback" };
-        PyObject *globals = PyDict_New(), *dump = install_dump_stacktraces(), *locals = install_locals();
+        PyObject *globals = PyDict_New(), *dump = get_dump_stacktraces(), *locals = settings_get()->locals;
         int r = globals == NULL || dump == NULL ? -1 : 0;
 
+        /* While modules are imported, another thread may install anew. */
+        Py_XINCREF(locals);
         if (r == 0)
                 r = PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins());
         if (r == 0)
@@ -274,7 +286,7 @@ static void serve(Session *s) {
         Client c = { .session = s, .exec = s->run == SESSION_RUNS_EXEC };
 
         s->thread_id = PyThread_get_thread_ident();
-        c.redirect_stderr = c.exec || install_redirect_stderr();
+        c.redirect_stderr = c.exec || settings_get()->redirect_stderr;
         shutdown_wrap();
         c.globals = make_globals();
         if (c.globals != NULL)
@@ -316,7 +328,7 @@ static void *console_main(void *arg) {
         return NULL;
 }
 
-int console_start(Session *s) {
+static int start(Session *s) {
         int r;
 
         if (!listener_console_begins())
@@ -339,10 +351,12 @@ static void interrupt_errand(void *arg) {
         session_unref(s);
 }
 
-void console_interrupt(Session *s) {
+static void interrupt(Session *s) {
         session_ref(s);
         if (thread_errand(interrupt_errand, s) < 0) {
                 session_errand_failed(s);
                 session_unref(s);
         }
 }
+
+const Runner console_runner = { .start = start, .interrupt = interrupt };

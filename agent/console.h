@@ -8,11 +8,7 @@
  * is something to run or to say: it waits for input and for room without it.
  */
 
-#include "agent/session.h"
+#include "agent/runner.h"
 
-/* Starts the thread for the run that the session's fields describe. I/O thread; GIL not needed. 0
- * or negative errno. */
-int console_start(Session *s);
-
-/* Sends the errand that raises KeyboardInterrupt in the session's code. I/O thread. */
-void console_interrupt(Session *s);
+/* Its functions are for the I/O thread. */
+extern const Runner console_runner;

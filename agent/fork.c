@@ -8,11 +8,14 @@
 #include "agent/client.h"
 #include "agent/fork.h"
 #include "agent/gil.h"
-#include "agent/install.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/redirect.h"
 #include "agent/stuck.h"
+
+static struct {
+        void (*native)(void), (*python)(void);
+} then;
 
 static void in_child(void) {
         Client *c = client_current();
@@ -21,12 +24,12 @@ static void in_child(void) {
         log_reset();
         stuck_fork_child();
         listener_fork_child(c != NULL ? c->session : NULL);
-        install_after_fork();
+        then.native();
 }
 
 static PyObject *after_in_child(PyObject *self, PyObject *args) {
         redirect_reset();
-        install_after_fork_python();
+        then.python();
         Py_RETURN_NONE;
 }
 
@@ -56,9 +59,11 @@ static int register_python(void) {
         return 0;
 }
 
-int fork_setup(void) {
+int fork_setup(void (*then_native)(void), void (*then_python)(void)) {
         static bool native, python;
 
+        then.native = then_native;
+        then.python = then_python;
         if (!native) {
                 int r = pthread_atfork(listener_fork_prepare, listener_fork_parent, in_child);
 

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include "agent/ask.h"
-#include "agent/console.h"
 #include "agent/framed.h"
 #include "agent/jsonbuf.h"
 #include "agent/overdue.h"
+#include "agent/runner.h"
 #include "agent/session.h"
 #include "lib/console.h"
 
@@ -87,7 +87,7 @@ static int start(Session *s, SessionRun run, uint32_t id) {
 
         if (busy)
                 return answer(s, id, "{\"error\":\"busy\"}");
-        if (console_start(s) < 0) {
+        if (runner_start(s) < 0) {
                 pthread_mutex_lock(&s->lock);
                 s->run = SESSION_RUNS_NOTHING;
                 s->opened.state = WISH_NONE;
@@ -120,7 +120,7 @@ static int receive_interrupt(Session *s, uint32_t id) {
         ours = s->run != SESSION_RUNS_NOTHING && s->run_id == id;
         pthread_mutex_unlock(&s->lock);
         if (ours && session_interrupt(s))
-                console_interrupt(s);
+                runner_interrupt(s);
         return 0;
 }
 

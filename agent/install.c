@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/console.h"
 #include "agent/fork.h"
 #include "agent/framed.h"
 #include "agent/jsonbuf.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/options.h"
+#include "agent/runner.h"
+#include "agent/settings.h"
 #include "agent/shutdown.h"
 #include "agent/stacks.h"
 #include "agent/stuck.h"
@@ -19,10 +22,9 @@
 static struct {
         bool installed;
         long number; /* of the installation */
-        Options options;
         PyObject *already_installed; /* owned for good */
         bool ready;                  /* what is done once a process is done */
-} install = { .options = { .redirect_stderr = true } };
+} install;
 
 static const struct {
         const char *name, *doc;
@@ -140,35 +142,39 @@ static void warn_of_namesake(PyObject *self) {
         free(folder);
 }
 
+/* What of the installation a child has too. A path that was asked for is the parent's alone. */
+static bool reinstalls(const Options *o) {
+        return install.installed && o->patch_fork && o->thread && o->socket_path == NULL;
+}
+
+/* Child after fork, in the C handler: reinstalls if that was asked for, else nothing is installed any
+ * more. The GIL may be anybody's. */
+static void after_fork(void) {
+        const Options *o = settings_get();
+
+        install.installed = reinstalls(o) && listener_open_later(o->reinstall_delay, o->daemon_connection) == 0;
+}
+
+/* The same, once Python runs again: says so. */
+static void after_fork_python(void) {
+        if (!install.installed)
+                return;
+        log_line("Fork detected. Reinstalling Manhole.");
+        log_line("Delaying UDS binding %g seconds ...", settings_get()->reinstall_delay);
+        shutdown_register_multiprocessing();
+}
+
 /* What is done once a process. threading must know the main thread before any console thread asks
  * for its own name; see also shutdown_wrap(). */
 static int make_ready(void) {
         if (install.ready)
                 return 0;
         stuck_setup();
-        if (fork_setup() < 0 || describe_interpreter() < 0 || register_at_exit() < 0)
+        runner_set(&console_runner);
+        if (fork_setup(after_fork, after_fork_python) < 0 || describe_interpreter() < 0 || register_at_exit() < 0)
                 return -1;
         install.ready = true;
         return 0;
-}
-
-/* What of the installation a child has too. A path that was asked for is the parent's alone. */
-static bool reinstalls(void) {
-        return install.installed && install.options.patch_fork && install.options.thread &&
-               install.options.socket_path == NULL;
-}
-
-void install_after_fork(void) {
-        install.installed = reinstalls() && listener_open_later(install.options.reinstall_delay,
-                                                                install.options.daemon_connection) == 0;
-}
-
-void install_after_fork_python(void) {
-        if (!install.installed)
-                return;
-        log_line("Fork detected. Reinstalling Manhole.");
-        log_line("Delaying UDS binding %g seconds ...", install.options.reinstall_delay);
-        shutdown_register_multiprocessing();
 }
 
 /* The words are python-manhole's, which replaces the functions; here a handler of the C library sees
@@ -223,8 +229,7 @@ PyObject *install_install(PyObject *self, PyObject *kwargs) {
         /* From here until the socket is open no Python code runs, not even a destructor: what another
          * thread installs comes before or after. */
         uninstall();
-        old = install.options;
-        install.options = o;
+        old = settings_replace(&o);
         install.installed = true;
         number = ++install.number;
         log_configure(o.verbose, o.verbose_fd, o.verbose_object);
@@ -251,22 +256,13 @@ PyObject *install_release(PyObject *self, PyObject *number) {
         Py_RETURN_NONE;
 }
 
-PyObject *install_locals(void) {
-        Py_XINCREF(install.options.locals);
-        return install.options.locals;
-}
-
-bool install_redirect_stderr(void) {
-        return install.options.redirect_stderr;
-}
-
 PyObject *install_dump(PyObject *self, PyObject *args) {
         PyObject *text = stacks_format(), *stream;
         int r = 0;
 
         if (text == NULL)
                 return NULL;
-        stream = PySys_GetObject(install.options.redirect_stderr ? "stderr" : "stdout");
+        stream = PySys_GetObject(settings_get()->redirect_stderr ? "stderr" : "stdout");
         if (stream != NULL && stream != Py_None) {
                 /* While it is written to, somebody may put another one in its place. */
                 Py_INCREF(stream);
@@ -277,13 +273,4 @@ PyObject *install_dump(PyObject *self, PyObject *args) {
         if (r < 0)
                 return NULL;
         Py_RETURN_NONE;
-}
-
-PyObject *install_dump_stacktraces(void) {
-        PyObject *module = PyImport_ImportModule("manhole"), *function = NULL;
-
-        if (module != NULL)
-                function = PyObject_GetAttrString(module, "dump_stacktraces");
-        Py_XDECREF(module);
-        return function;
 }

@@ -2,12 +2,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +16,7 @@
 #include "agent/log.h"
 #include "agent/overdue.h"
 #include "agent/thread.h"
+#include "agent/wake.h"
 
 #define IO_STACK_SIZE (256U * 1024U)
 #define EVENTS_MAX 32
@@ -40,11 +39,10 @@ static struct {
         bool finished;         /* the process ends: no socket any more */
         bool thread;           /* the I/O thread lives */
         bool stopping;         /* tell and close every client */
-        int epoll_fd, wake_fd; /* owned; open while the thread lives */
+        int epoll_fd;          /* owned; open while the thread lives */
         Session *sessions;     /* referenced */
         size_t n_sessions;
         size_t n_consoles;
-        atomic_bool woken; /* a wake-up is on its way already */
 
         /* Of the I/O thread alone. */
         bool accept_paused;
@@ -54,24 +52,14 @@ static struct {
         .changed = PTHREAD_COND_INITIALIZER,
         .endpoint = { .fd = -1 },
         .epoll_fd = -1,
-        .wake_fd = -1,
 };
-
-void listener_wake(void) {
-        if (atomic_exchange(&listener.woken, true))
-                return;
-        pthread_mutex_lock(&listener.lock);
-        if (listener.wake_fd >= 0)
-                (void)!write(listener.wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
-        pthread_mutex_unlock(&listener.lock);
-}
 
 void listener_copy(const void *data, size_t n, bool is_stderr) {
         pthread_mutex_lock(&listener.lock);
         for (Session *s = listener.sessions; s != NULL; s = s->next)
                 session_copy(s, data, n, is_stderr);
         pthread_mutex_unlock(&listener.lock);
-        listener_wake();
+        wake_ring();
 }
 
 bool listener_console_begins(void) {
@@ -252,8 +240,8 @@ static bool thread_is_over(bool *ret_stopping) {
         over = listener.endpoint.fd < 0 && listener.sessions == NULL;
         if (over) {
                 close(listener.epoll_fd);
-                close(listener.wake_fd);
-                listener.epoll_fd = listener.wake_fd = -1;
+                wake_close();
+                listener.epoll_fd = -1;
                 listener.thread = listener.stopping = false;
                 listener.stop_at_ns = 0;
                 listener.accept_paused = false;
@@ -285,11 +273,9 @@ static void *io_main(void *arg) {
                 for (int i = 0; i < n; i++) {
                         if (events[i].data.ptr == &listener.endpoint)
                                 accept_clients();
-                        else if (events[i].data.ptr == &listener.wake_fd) {
-                                (void)!read(listener.wake_fd, &(uint64_t){ 0 }, sizeof(uint64_t));
-                                /* Before the sessions are looked at: what is queued later wakes again. */
-                                atomic_store(&listener.woken, false);
-                        } else
+                        else if (events[i].data.ptr == NULL)
+                                wake_clear();
+                        else
                                 connection_event(events[i].data.ptr, events[i].events);
                 }
                 timeout = serve_sessions();
@@ -299,27 +285,27 @@ static void *io_main(void *arg) {
 
 /* Under the lock. */
 static int start_thread(void) {
-        struct epoll_event event = { .events = EPOLLIN, .data.ptr = &listener.wake_fd };
-        int r;
+        struct epoll_event event = { .events = EPOLLIN };
+        int wake_fd, r;
 
         if (listener.thread)
                 return 0;
         listener.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        listener.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (listener.epoll_fd < 0 || listener.wake_fd < 0 ||
-            epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, listener.wake_fd, &event) < 0)
+        if (listener.epoll_fd < 0)
+                return -errno;
+        wake_fd = wake_open();
+        if (wake_fd < 0)
+                r = wake_fd;
+        else if (epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) < 0)
                 r = -errno;
         else
                 r = thread_start(io_main, NULL, IO_STACK_SIZE);
         if (r < 0) {
-                if (listener.epoll_fd >= 0)
-                        close(listener.epoll_fd);
-                if (listener.wake_fd >= 0)
-                        close(listener.wake_fd);
-                listener.epoll_fd = listener.wake_fd = -1;
+                wake_close();
+                close(listener.epoll_fd);
+                listener.epoll_fd = -1;
                 return r;
         }
-        atomic_store(&listener.woken, false);
         listener.thread = true;
         return 0;
 }
@@ -361,7 +347,7 @@ static int open_endpoint(const char *path, bool daemon_connection, const unsigne
 
         if (r < 0) {
                 log_line("Failed to serve %s: %s", path, strerror(-r));
-                listener_wake();
+                wake_ring();
                 return r;
         }
         log_line("Manhole UDS path: %s", path);
@@ -429,8 +415,7 @@ void listener_close(void) {
         listener.n_changes++;
         endpoint_close(&listener.endpoint);
         pthread_mutex_unlock(&listener.lock);
-        atomic_store(&listener.woken, false);
-        listener_wake();
+        wake_ring();
 }
 
 void listener_stop(void) {
@@ -443,8 +428,7 @@ void listener_stop(void) {
         endpoint_close(&listener.endpoint);
         listener.stopping = listener.thread;
         pthread_mutex_unlock(&listener.lock);
-        atomic_store(&listener.woken, false);
-        listener_wake();
+        wake_ring();
 
         pthread_mutex_lock(&listener.lock);
         while (listener.thread && session_now_ns() < until)
@@ -480,14 +464,12 @@ void listener_fork_child(Session *current) {
         endpoint_abandon(&listener.endpoint);
         if (listener.epoll_fd >= 0)
                 close(listener.epoll_fd);
-        if (listener.wake_fd >= 0)
-                close(listener.wake_fd);
-        listener.epoll_fd = listener.wake_fd = -1;
+        listener.epoll_fd = -1;
         listener.thread = listener.stopping = listener.accept_paused = false;
         listener.stop_at_ns = 0;
         listener.sessions = NULL;
         listener.n_sessions = listener.n_consoles = 0;
-        atomic_store(&listener.woken, false);
+        wake_fork_child();
         pthread_mutex_init(&listener.lock, NULL);
         pthread_cond_init(&listener.changed, NULL);
 }

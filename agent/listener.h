@@ -41,9 +41,6 @@ void listener_close(void);
  * moment for the consoles. GIL not held. */
 void listener_stop(void);
 
-/* Something waits to be sent. Any thread. */
-void listener_wake(void);
-
 /* Gives every console a copy of what another thread has written. Any thread. */
 void listener_copy(const void *data, size_t n, bool is_stderr);
 

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "agent/jsonbuf.h"
-#include "agent/listener.h"
 #include "agent/stuck.h"
 #include "agent/thread.h"
+#include "agent/wake.h"
 #include "lib/console.h"
 #include "lib/frame.h"
 
@@ -51,7 +51,7 @@ static int offer_answer(Session *s, const char *data, size_t n) {
         if (r != SESSION_E_FULL)
                 s->asked.state = WISH_NONE;
         pthread_mutex_unlock(&s->lock);
-        listener_wake();
+        wake_ring();
         return r;
 }
 

@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/listener.h"
 #include "agent/session.h"
+#include "agent/wake.h"
 #include "lib/console.h"
 
 /* How often a waiting thread looks whether the client takes anything. */
@@ -80,7 +80,7 @@ int session_offer(Session *s, uint32_t type, const void *data, size_t n) {
         r = offer(s, type, s->run_id, data, n);
         pthread_mutex_unlock(&s->lock);
         if (r == 0)
-                listener_wake();
+                wake_ring();
         return r;
 }
 
@@ -108,7 +108,7 @@ int session_offer_end(Session *s, const void *data, size_t n) {
                 s->ending |= !s->framed || s->inbox.closed;
         }
         pthread_mutex_unlock(&s->lock);
-        listener_wake();
+        wake_ring();
         return r;
 }
 
@@ -203,7 +203,7 @@ void session_wait_room(Session *s, size_t n, bool interruptible) {
                         &(struct timespec){ .tv_sec = until / 1000000000, .tv_nsec = until % 1000000000 });
         }
         pthread_mutex_unlock(&s->lock);
-        listener_wake();
+        wake_ring();
 }
 
 int session_begin_code(Session *s) {
