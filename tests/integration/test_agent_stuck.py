@@ -247,6 +247,8 @@ def test_memory_limit_leaves_states_only_unless_asked():
         assert "in hold_gil" in stacks(client, "dump=always\n")[1]
         with Plain(host.path) as plain:
             assert b"File:" not in plain.until(END_OF_STACKS)
+        client.request(OPEN, "banner=no\ndump=always\n")
+        assert b"in hold_gil" in client.frame()[2]
 
 
 @pytest.mark.parametrize("value, limited", [("8G", False), ("0", True), ("512K", True), ("nonsense", False)])
