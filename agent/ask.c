@@ -48,14 +48,14 @@ static void answer(Session *s, char *text) {
 
 static void *ask_main(void *arg) {
         Session *s = arg;
-        PyGILState_STATE gil;
+        PyThreadState *state;
 
         thread_set_name("Manhole stacks");
         /* At the end of the interpreter the answer comes without it, if the client is still there then. */
-        while (gil_take(&gil)) {
+        while (gil_take(&state)) {
                 char *text = overdue_waits(s, &s->asked) ? make_text() : NULL;
 
-                PyGILState_Release(gil);
+                gil_give(state);
                 if (overdue_claim(s, &s->asked))
                         answer(s, text);
                 free(text);

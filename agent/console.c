@@ -307,7 +307,7 @@ static void serve(Session *s) {
 
 static void *console_main(void *arg) {
         Session *s = arg;
-        PyGILState_STATE gil;
+        PyThreadState *state;
         char name[32];
 
         snprintf(name, sizeof(name), "Manhole < PID:%ld", (long)s->peer.pid);
@@ -316,9 +316,9 @@ static void *console_main(void *arg) {
         log_line("Accepted connection on fd:%d from PID:%ld UID:%lu GID:%lu", s->accepted_fd,
                  (long)s->peer.pid, (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
 
-        if (gil_take(&gil)) {
+        if (gil_take(&state)) {
                 serve(s);
-                PyGILState_Release(gil);
+                gil_give(state);
         }
 
         log_line("DONE.");

@@ -17,6 +17,16 @@ static struct {
         void (*native)(void), (*python)(void);
 } then;
 
+static void prepare(void) {
+        listener_fork_prepare();
+        gil_fork_prepare();
+}
+
+static void in_parent(void) {
+        gil_fork_parent();
+        listener_fork_parent();
+}
+
 static void in_child(void) {
         Client *c = client_current();
 
@@ -65,7 +75,7 @@ int fork_setup(void (*then_native)(void), void (*then_python)(void)) {
         then.native = then_native;
         then.python = then_python;
         if (!native) {
-                int r = pthread_atfork(listener_fork_prepare, listener_fork_parent, in_child);
+                int r = pthread_atfork(prepare, in_parent, in_child);
 
                 if (r != 0) {
                         errno = r;

@@ -1,33 +1,61 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/gil.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 
 static struct {
-        pthread_mutex_t lock; /* leaf: nothing is called under it */
+        PyInterpreterState *interpreter; /* the main one, as for PyGILState_Ensure() */
+        /* Leaf: under it only a thread state is made or deleted, which never waits for the GIL. */
+        pthread_mutex_t lock;
         pthread_cond_t changed;
         unsigned n_on_their_way;
         bool closed;
 } gil = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
-bool gil_take(PyGILState_STATE *ret) {
-        bool closed;
+int gil_setup(void) {
+        /* Exported since 3.7, but in no stable ABI; PyInterpreterState_Get() is in that of 3.9. */
+        PyInterpreterState *(*main_interpreter)(void) =
+                (PyInterpreterState * (*)(void)) dlsym(RTLD_DEFAULT, "PyInterpreterState_Main");
+
+        if (main_interpreter != NULL)
+                gil.interpreter = main_interpreter();
+        if (gil.interpreter == NULL) {
+                PyErr_SetString(PyExc_OSError, "this interpreter does not say which is its main one");
+                return -1;
+        }
+        return 0;
+}
+
+bool gil_take(PyThreadState **ret) {
+        PyThreadState *state = NULL;
 
         pthread_mutex_lock(&gil.lock);
-        closed = gil.closed;
-        if (!closed)
+        if (!gil.closed)
+                state = PyThreadState_New(gil.interpreter);
+        if (state != NULL)
                 gil.n_on_their_way++;
         pthread_mutex_unlock(&gil.lock);
-        if (closed)
+        if (state == NULL)
                 return false;
 
-        *ret = PyGILState_Ensure();
+        PyEval_RestoreThread(state);
 
         pthread_mutex_lock(&gil.lock);
         gil.n_on_their_way--;
         pthread_cond_broadcast(&gil.changed);
         pthread_mutex_unlock(&gil.lock);
+        *ret = state;
         return true;
+}
+
+void gil_give(PyThreadState *state) {
+        PyThreadState_Clear(state);
+        (void)PyEval_SaveThread();
+
+        pthread_mutex_lock(&gil.lock);
+        PyThreadState_Delete(state);
+        pthread_mutex_unlock(&gil.lock);
 }
 
 void gil_close(void) {
@@ -35,6 +63,14 @@ void gil_close(void) {
         gil.closed = true;
         while (gil.n_on_their_way > 0)
                 pthread_cond_wait(&gil.changed, &gil.lock);
+        pthread_mutex_unlock(&gil.lock);
+}
+
+void gil_fork_prepare(void) {
+        pthread_mutex_lock(&gil.lock);
+}
+
+void gil_fork_parent(void) {
         pthread_mutex_unlock(&gil.lock);
 }
 

@@ -8,6 +8,7 @@
 
 #include "agent/console.h"
 #include "agent/fork.h"
+#include "agent/gil.h"
 #include "agent/framed.h"
 #include "agent/jsonbuf.h"
 #include "agent/listener.h"
@@ -171,7 +172,7 @@ static int make_ready(void) {
                 return 0;
         stuck_setup();
         runner_set(&console_runner);
-        if (fork_setup(after_fork, after_fork_python) < 0 || describe_interpreter() < 0 || register_at_exit() < 0)
+        if (gil_setup() < 0 || fork_setup(after_fork, after_fork_python) < 0 || describe_interpreter() < 0 || register_at_exit() < 0)
                 return -1;
         install.ready = true;
         return 0;

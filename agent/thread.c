@@ -91,13 +91,13 @@ typedef struct Errand {
 
 static void *errand_main(void *arg) {
         Errand errand = *(Errand *)arg;
-        PyGILState_STATE gil;
+        PyThreadState *state;
 
         free(arg);
         thread_set_name("Manhole errand");
-        if (gil_take(&gil)) {
+        if (gil_take(&state)) {
                 errand.run(errand.arg);
-                PyGILState_Release(gil);
+                gil_give(state);
         }
         return NULL;
 }

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Children after fork: they leave their parent's socket alone, and get one of their own."""
+import contextlib
 import os
 import signal
+import threading
 
 import pytest
 
@@ -179,6 +181,29 @@ def test_fork_while_a_console_runs_code_in_another_thread():
                 assert other.run("os.getpid()") == f"{child}\n"
         client.send(b"\x03")
         client.until(b"KeyboardInterrupt\n")
+
+
+def test_children_forked_while_clients_come_run_on():
+    """Up to 3.11 a thread state made during a fork left the child waiting for a lock for good."""
+    storm = "for _ in range(1500):\n    pid = os.fork()\n    if not pid: os._exit(0)\n    os.waitpid(pid, 0)\n"
+    over = threading.Event()
+
+    def come_and_go():
+        while not over.is_set():
+            with contextlib.suppress(OSError), Plain(host.path) as client:
+                client.send("exit()\n")
+                client.wait_closed()
+
+    with plain_host() as host:
+        clients = [threading.Thread(target=come_and_go) for _ in range(3)]
+        for client in clients:
+            client.start()
+        try:
+            host.do(storm)
+        finally:
+            over.set()
+            for client in clients:
+                client.join(TIMEOUT)
 
 
 def test_gunicorn_workers_are_reached(tmp_path):
