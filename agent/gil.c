@@ -21,7 +21,7 @@ int gil_setup(void) {
         if (main_interpreter != NULL)
                 gil.interpreter = main_interpreter();
         if (gil.interpreter == NULL) {
-                PyErr_SetString(PyExc_OSError, "this interpreter does not say which is its main one");
+                PyErr_SetString(PyExc_RuntimeError, "this interpreter does not say which is its main one");
                 return -1;
         }
         return 0;
