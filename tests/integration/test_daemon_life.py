@@ -8,6 +8,7 @@ import tempfile
 
 import pytest
 
+from agentlib import is_listening
 from daemonlib import *  # noqa: F403
 
 CAP_SETUID, CAP_DAC_OVERRIDE, CAP_SYS_PTRACE = 7, 1, 19
@@ -312,7 +313,7 @@ def test_systemd_socket_activate_starts_it_on_the_first_connection(uid):
     process = subprocess.Popen(["systemd-socket-activate", f"--listen={folder}/control",
                                 str(place().path / "daemon" / "manholed"), "--record=none"],
                                stderr=subprocess.DEVNULL, cwd="/", **as_user(uid))
-    wait_for((folder / "control").is_socket, "the socket")
+    wait_for(lambda: is_listening(folder / "control"), "the socket listens")
     with Varlink(folder / "control") as client:
         assert client.call(f"{SERVICE}.GetInfo")[0] is None
     process.send_signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from agentlib import TIMEOUT, environment, wait_for
+from agentlib import TIMEOUT, environment, is_listening, wait_for
 
 PACKAGE = "tests/python-manhole/usr/lib/python3/dist-packages"
 
@@ -28,7 +28,7 @@ def application(build):
         stdin=subprocess.PIPE, env=env,
     )
     path = pathlib.Path(f"/tmp/manhole-{process.pid}")
-    wait_for(path.is_socket, "the package's socket")
+    wait_for(lambda: is_listening(path), "the package listens")
     yield process
     process.communicate(b"\n", timeout=TIMEOUT)
 
@@ -39,7 +39,7 @@ def broker(build, tmp_path):
     process = subprocess.Popen(
         [build / "daemon/manholed", f"--control={control}", f"--record=file:{record}"]
     )
-    wait_for(control.is_socket, "the control socket")
+    wait_for(lambda: is_listening(control), "the broker listens")
 
     def manholectl(*arguments, **kwargs):
         return subprocess.run(
