@@ -2,8 +2,12 @@
 """Fixtures that every integration test may use. What one part needs is in its own module."""
 import os
 import pathlib
+import signal
 
 import pytest
+
+# Under nohup(1) every program that a test starts would ignore a hang-up too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
