@@ -9,18 +9,16 @@
 
 #include "daemon/folder.h"
 #include "daemon/log.h"
+#include "daemon/socket-file.h"
 #include "lib/cleanup.h"
 #include "lib/container.h"
 
-/* Inside bind() a socket looks dead for a moment (unix(7) says nothing of it; it was measured), so
- * a young one is asked again, and none is called dead before this age. */
-#define STALE_AGE_SEC 2
 /* A list costs a look at every target, and anybody may ask for one again and again: what was seen a
  * moment ago is believed, the longer the more there are. A look costs about 20 µs. */
 #define LOOK_AGAIN_USEC (100U * 1000U)
 #define LOOK_AGAIN_EACH_USEC 50U
 static const struct timeval YOUNG_RETRY = { .tv_usec = 100 * 1000 };
-static const struct timeval STALE_WAIT = { .tv_sec = STALE_AGE_SEC };
+static const struct timeval STALE_WAIT = { .tv_sec = SOCKET_FILE_STALE_AGE_SEC };
 
 static void inspector_probe(Inspector *i, Target *t);
 
@@ -50,7 +48,7 @@ int inspector_open(const Target *t) {
                 return -errno;
         if (fstat(fd, &st) < 0)
                 return -errno;
-        return target_is_file(t, &st) ? TAKE_FD(fd) : -ESTALE;
+        return socket_file_same(&t->file, &st) ? TAKE_FD(fd) : -ESTALE;
 }
 
 /* Is the socket the process's own, as far as files can tell? The connection itself tells more:
@@ -78,15 +76,8 @@ static uint64_t now_usec(void) {
         return (uint64_t)ts.tv_sec * 1000000U + (uint64_t)ts.tv_nsec / 1000U;
 }
 
-static bool is_young(const Target *t) {
-        struct timespec now = {};
-
-        (void)clock_gettime(CLOCK_REALTIME, &now);
-        return now.tv_sec - t->file.st_ctim.tv_sec < STALE_AGE_SEC;
-}
-
 static void inspector_found_dead(Inspector *i, Target *t) {
-        if (is_young(t)) {
+        if (socket_file_is_young(&t->file)) {
                 t->state = TARGET_UNKNOWN;
                 inspector_wait(i, t, &YOUNG_RETRY);
         } else {
@@ -101,7 +92,7 @@ static void inspector_found_dead(Inspector *i, Target *t) {
 static void inspector_found_live(Inspector *i, Target *t) {
         t->state = owner_is_process(t) && !t->impostor ? TARGET_LIVE : TARGET_UNTRUSTED;
         /* A process that is just dying: its socket goes a moment after it. */
-        if (!t->has_process && is_young(t))
+        if (!t->has_process && socket_file_is_young(&t->file))
                 inspector_wait(i, t, &YOUNG_RETRY);
         if (t->has_process && !t->python_known &&
             priv_open_maps(i->priv, &t->call, t->pid, t->start_time, inspector_on_maps, i) == 0)

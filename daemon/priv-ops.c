@@ -10,17 +10,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/manhole-name.h"
 #include "daemon/procfs.h"
+#include "daemon/socket-file.h"
 #include "lib/cleanup.h"
 #include "lib/fd.h"
-
-/* Inside bind() the file exists before the kernel can find the socket, so a young one may look
- * dead while it is being born. */
-#define STALE_AGE_SEC 2
 
 /* The socket behind an O_PATH descriptor, wherever its folder is and whoever may search it. */
 static struct sockaddr_un fd_address(int fd) {
@@ -116,14 +112,8 @@ static bool owner_is_gone(pid_t pid, const struct stat *st) {
                           proc_started_after(stat.start_time, st->st_ctim.tv_sec));
 }
 
-static bool same_file(const struct stat *a, const struct stat *b) {
-        return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
-               a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
         struct stat st, now;
-        struct timespec clock;
         pid_t pid;
         int r;
 
@@ -132,9 +122,7 @@ static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
         r = check_socket(socket_fd, &st);
         if (r < 0)
                 return r;
-        if (clock_gettime(CLOCK_REALTIME, &clock) < 0)
-                return -errno;
-        if (clock.tv_sec - st.st_ctim.tv_sec < STALE_AGE_SEC)
+        if (socket_file_is_young(&st))
                 return -EAGAIN;
         if (!owner_is_gone(pid, &st))
                 return -EBUSY;
@@ -144,7 +132,7 @@ static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
 
         if (fstatat(folder_fd, name, &now, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
-        if (!same_file(&st, &now))
+        if (!socket_file_same(&st, &now))
                 return -ESTALE;
         if (unlinkat(folder_fd, name, 0) < 0)
                 return -errno;

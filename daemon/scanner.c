@@ -15,6 +15,7 @@
 #include "daemon/folder.h"
 #include "daemon/log.h"
 #include "daemon/manhole-name.h"
+#include "daemon/socket-file.h"
 #include "lib/cleanup.h"
 
 #define PRIVATE_PREFIX "systemd-private-" /* systemd.exec(5), PrivateTmp= */
@@ -157,7 +158,7 @@ static void folder_examine_socket(Scanner *s, Folder *f, const char *name, pid_t
         if (fd < 0 && is_shortage(-errno))
                 return;
         is_socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
-        if (t && is_socket && target_is_file(t, &st)) {
+        if (t && is_socket && socket_file_same(&t->file, &st)) {
                 inspector_look_again(i, t, fd);
                 return;
         }

@@ -42,11 +42,6 @@ PolicyObject target_policy_object(const Target *t) {
         return (PolicyObject){ .uid = t->ids.euid };
 }
 
-bool target_is_file(const Target *t, const struct stat *st) {
-        return t->file.st_dev == st->st_dev && t->file.st_ino == st->st_ino &&
-               t->file.st_ctim.tv_sec == st->st_ctim.tv_sec && t->file.st_ctim.tv_nsec == st->st_ctim.tv_nsec;
-}
-
 void target_read_process(Target *t) {
         char command[COMMAND_MAX], escaped[COMMAND_MAX * 2];
         ProcStat stat, again;

@@ -64,9 +64,6 @@ const char *target_agent_name(const Target *t);
 /* What the policy looks at: the uid, or 0 where the process's uids differ. */
 PolicyObject target_policy_object(const Target *t);
 
-/* The same file still? */
-bool target_is_file(const Target *t, const struct stat *st);
-
 /* Reads what /proc says of the process, or says now: a server drops its privileges and changes its
  * title. Sets has_process if there is one; that it has ended is told by its pidfd alone. */
 void target_read_process(Target *t);

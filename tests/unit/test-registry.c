@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/registry.h"
+#include "daemon/socket-file.h"
 
 /* Folders are only told apart here. */
 static char folder_a, folder_b;
@@ -290,21 +291,18 @@ static void one_owner_cannot_fill_it_for_others(void **state) {
 }
 
 static void a_file_is_told_from_its_successor(void **state) {
-        Target *a = make(TMP, 5, 0, 0, "x", NULL);
-        struct stat st;
+        const struct stat file = { .st_dev = 1, .st_ino = 2, .st_ctim = { 3, 4 } };
+        struct stat st = file;
 
-        a->file = (struct stat){ .st_dev = 1, .st_ino = 2, .st_ctim = { 3, 4 } };
-        st = a->file;
-        assert_true(target_is_file(a, &st));
+        assert_true(socket_file_same(&file, &st));
         st.st_ctim.tv_nsec++;
-        assert_false(target_is_file(a, &st));
-        st = a->file, st.st_ctim.tv_sec++;
-        assert_false(target_is_file(a, &st));
-        st = a->file, st.st_ino++;
-        assert_false(target_is_file(a, &st));
-        st = a->file, st.st_dev++;
-        assert_false(target_is_file(a, &st));
-        target_free(a);
+        assert_false(socket_file_same(&file, &st));
+        st = file, st.st_ctim.tv_sec++;
+        assert_false(socket_file_same(&file, &st));
+        st = file, st.st_ino++;
+        assert_false(socket_file_same(&file, &st));
+        st = file, st.st_dev++;
+        assert_false(socket_file_same(&file, &st));
 }
 
 int main(void) {
