@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-/* The methods of org.manholed.Broker: who may call what on which target, and the answers. */
+/* Calls to org.manholed.Broker: finds the method (method.h), and has what a call is about looked at
+ * before it is served. */
 
 #include "daemon/client.h"
 

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/access.h"
+
+#include <stdio.h>
+
+#include "daemon/diagnosis.h"
+#include "daemon/errors.h"
+#include "daemon/manager.h"
+
+PolicySubject access_subject(const Client *c) {
+        return (PolicySubject){ .uid = c->peer.uid };
+}
+
+PolicyVerdict access_decide(const Client *c, const Target *t, PolicyMode mode) {
+        return policy_decide(access_subject(c), target_policy_object(t), mode);
+}
+
+json_t *access_nullable(const char *text) {
+        return text && *text ? json_string(text) : json_null();
+}
+
+json_t *access_target_json(Manager *m, const Target *t) {
+        uid_t uid = t->has_process ? t->ids.euid : t->file.st_uid;
+
+        return json_pack("{s:i, s:I, s:o, s:o, s:s, s:s, s:o, s:s, s:s, s:i, s:s}", "pid", (int)t->pid, "uid",
+                         (json_int_t)uid, "user", access_nullable(names_get(m->names, uid)), "unit", access_nullable(t->unit),
+                         "comm", t->comm, "command", t->command ?: "", "python",
+                         access_nullable(t->python_known ? t->python.version : NULL), "agent", target_agent_name(t),
+                         "state", target_state_name(t), "sessions", (int)t->n_sessions, "socket", t->path);
+}
+
+static void refuse_ambiguous(Manager *m, Client *c, const char *name) {
+        json_t *pids = json_array();
+        char reason[ACCESS_REASON_MAX];
+        Target *t;
+
+        TAILQ_FOREACH(t, &m->registry.targets, link)
+                if (registry_matches(t, name) && access_decide(c, t, POLICY_OBSERVE).allowed)
+                        (void)json_array_append_new(pids, json_integer(t->pid));
+        (void)snprintf(reason, sizeof(reason), "%zu targets answer to '%.256s'; name one by its pid",
+                       json_array_size(pids), name);
+        client_error_object(c, ERROR_AMBIGUOUS_TARGET, json_pack("{s:s, s:o}", "reason", reason, "pids", pids));
+}
+
+Target *access_find_target(Manager *m, Client *c, json_t *parameters) {
+        const char *name = json_string_value(json_object_get(parameters, "target"));
+        char reason[ACCESS_REASON_MAX];
+        Target *t;
+
+        if (!name) {
+                client_error(c, ERROR_INVALID_PARAMETER, "parameter", "target");
+                return NULL;
+        }
+        switch (registry_resolve(&m->registry, access_subject(c), name, &t)) {
+        case 0:
+                target_refresh_ids(t);
+                return t;
+        case REGISTRY_E_AMBIGUOUS:
+                refuse_ambiguous(m, c, name);
+                return NULL;
+        default:
+                diagnose_missing(name, reason, sizeof(reason));
+                client_error(c, ERROR_NO_SUCH_TARGET, "reason", reason);
+                return NULL;
+        }
+}
+
+void access_record_denied(Manager *m, const Client *c, const Target *t, const char *reason) {
+        const char *user = names_get(m->names, c->peer.uid);
+        char number[16];
+        RecordParties parties = { .client_uid = c->peer.uid, .client_user = user ?: number,
+                                  .client_pid = c->peer.pid, .target_pid = t->pid,
+                                  .target_uid = t->has_process ? t->ids.euid : t->file.st_uid,
+                                  .target_comm = t->comm, .target_unit = t->unit,
+                                  .target_gone = !t->has_process };
+
+        (void)snprintf(number, sizeof(number), "%u", (unsigned)c->peer.uid);
+        recorder_post(m->recorder, &(Record){ .event = RECORD_DENIED, .parties = &parties, .reason = reason,
+                                              .socket = t->path });
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * What the methods share: who may do what to which target, which target a call names, how a target
+ * reads in an answer, and the record of a refusal.
+ */
+
+#include <jansson.h>
+
+#include "daemon/client.h"
+#include "daemon/policy.h"
+#include "daemon/target.h"
+
+typedef struct Manager Manager;
+
+/* A text for a person in an error or an answer. */
+#define ACCESS_REASON_MAX 512U
+
+PolicySubject access_subject(const Client *c);
+PolicyVerdict access_decide(const Client *c, const Target *t, PolicyMode mode);
+
+/* The target that the call names by its parameter "target"; without one the client has its error, and
+ * NULL comes back. */
+Target *access_find_target(Manager *m, Client *c, json_t *parameters);
+
+/* Somebody was refused a target. */
+void access_record_denied(Manager *m, const Client *c, const Target *t, const char *reason);
+
+/* The type Target of the interface; a new reference. */
+json_t *access_target_json(Manager *m, const Target *t);
+
+/* A text, or null where there is none; a new reference. */
+json_t *access_nullable(const char *text);

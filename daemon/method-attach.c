@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/access.h"
+#include "daemon/descriptors.h"
+#include "daemon/diagnosis.h"
+#include "daemon/errors.h"
+#include "daemon/manager.h"
+#include "daemon/method.h"
+
+static Client *client_of_session(Manager *m, const Session *s) {
+        Client *c;
+
+        TAILQ_FOREACH(c, &m->clients, link)
+                if (c->session == s)
+                        return c;
+        return NULL;
+}
+
+static void attach_ready(Session *s, void *userdata) {
+        Manager *m = userdata;
+        Client *c = client_of_session(m, s);
+        const char *rest;
+        size_t n_rest;
+        int fd;
+
+        /* From here on the session stands on its own: the client's end is not its end. */
+        c->session = NULL;
+        if (client_upgrade(c, json_pack("{s:s, s:o, s:b, s:s}", "session", s->id, "target",
+                                        access_target_json(m, s->target), "framed", s->framed, "recording",
+                                        m->recorder->description),
+                           &fd, &rest, &n_rest) < 0) {
+                session_end(s, "client lost");
+                return;
+        }
+        /* The connection is still one; it has only changed hands. */
+        if (quota_charge(&m->connections, s->peer.uid) == 0)
+                s->charged = true;
+        session_relay_consume(s, fd, rest, n_rest);
+}
+
+static void attach_failed(Session *s, const char *error, const char *reason, void *userdata) {
+        Client *c = client_of_session(userdata, s);
+
+        if (!c)
+                return;
+        c->session = NULL;
+        client_error(c, error, "reason", reason);
+}
+
+static void attach(Manager *m, Client *c, json_t *parameters) {
+        const char *reason = json_string_value(json_object_get(parameters, "reason"));
+        char diagnosis[ACCESS_REASON_MAX];
+        PolicyVerdict verdict;
+        Target *t;
+
+        if (!c->call.upgrade) {
+                client_error_object(c, ERROR_EXPECTED_UPGRADE, NULL);
+                return;
+        }
+        t = access_find_target(m, c, parameters);
+        if (!t)
+                return;
+        verdict = access_decide(c, t, POLICY_CONTROL);
+        if (!verdict.allowed) {
+                access_record_denied(m, c, t, verdict.rule);
+                client_error(c, ERROR_NOT_AUTHORIZED, "reason", verdict.rule);
+                return;
+        }
+        if (diagnose_target(t, diagnosis, sizeof(diagnosis))) {
+                bool untrusted = t->state == TARGET_UNTRUSTED;
+
+                if (untrusted)
+                        access_record_denied(m, c, t, diagnosis);
+                client_error(c, untrusted ? ERROR_TARGET_UNTRUSTED : ERROR_TARGET_GONE, "reason", diagnosis);
+                return;
+        }
+        if (!descriptors_are_left(c->fd, DESCRIPTORS_FOR_SESSIONS)) {
+                client_error(c, ERROR_TOO_MANY_SESSIONS, "reason", "the broker has as many sessions as it can serve");
+                return;
+        }
+        if (session_new(&m->session_host, t, &c->peer, json_is_true(json_object_get(parameters, "framed")), reason,
+                        (SessionClient){ attach_ready, attach_failed, m }, &c->session) < 0) {
+                client_error(c, ERROR_TARGET_GONE, "reason", "the daemon is out of memory");
+                return;
+        }
+        TAILQ_INSERT_TAIL(&m->sessions, c->session, link);
+}
+
+const Method method_attach = {
+        "org.manholed.Broker.Attach",
+        { { "target", JSON_STRING }, { "framed", JSON_TRUE }, { "reason", JSON_STRING } },
+        attach,
+};
