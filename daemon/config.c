@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/config.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/log.h"
-#include "lib/cleanup.h"
-#include "lib/fd.h"
 #include "lib/parse.h"
 
-#define FILE_MAX (256U * 1024U)
 #define CONFIG_FILE SYSCONFDIR "/manholed.conf"
 #define CONFIG_FOLDER SYSCONFDIR "/manholed.conf.d"
 #define CONNECTIONS_PER_USER 512U
@@ -98,92 +93,39 @@ static const struct {
         { "LogLevel", set_log_level },
 };
 
-static char *strip(char *text) {
-        char *end;
-
-        while (isspace((unsigned char)*text))
-                text++;
-        end = text + strlen(text);
-        while (end > text && isspace((unsigned char)end[-1]))
-                end--;
-        *end = '\0';
-        return text;
+/* No name: there is one section of the kind. */
+static const char *begin_section(void *userdata, const char *kind, const char *name) {
+        return strcmp(kind, "Manholed") == 0 && !name ? NULL : "unknown section";
 }
 
-/* Returns NULL, or what is wrong with the line. */
-static const char *parse_line(Config *c, char *line, bool *in_section, int *ret_error) {
-        char *value;
-
-        *ret_error = -EBADMSG;
-        line = strip(line);
-        if (!*line || *line == '#' || *line == ';')
-                return NULL;
-        if (*line == '[') {
-                *in_section = strcmp(line, "[Manholed]") == 0;
-                return *in_section ? NULL : "unknown section";
-        }
-        value = strchr(line, '=');
-        if (!value)
-                return "neither a section nor an assignment";
-        if (!*in_section)
-                return "assignment outside a section";
-        *value = '\0';
-        value = strip(value + 1);
-        line = strip(line);
+static const char *assign(void *userdata, const char *key, const char *value) {
         for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-                if (strcmp(keys[i].name, line) == 0) {
-                        int r = keys[i].set(c, value);
-
-                        if (r == -ENOMEM)
-                                *ret_error = r;
-                        return r < 0 ? "this value is not understood" : NULL;
-                }
+                if (strcmp(keys[i].name, key) == 0)
+                        switch (keys[i].set(userdata, value)) {
+                        case 0:
+                                return NULL;
+                        case -ENOMEM:
+                                return "out of memory";
+                        default:
+                                return "this value is not understood";
+                        }
         return "unknown key";
 }
 
-int config_parse(Config *c, const char *name, const char *text, ConfigError *ret_error) {
-        _cleanup_free_ char *copy = strdup(text);
-        bool in_section = false;
-        unsigned number = 0;
-        char *rest = copy;
-
-        if (!copy)
-                return -ENOMEM;
-        for (char *line; (line = strsep(&rest, "\n"));) {
-                const char *wrong;
-                int error;
-
-                number++;
-                wrong = parse_line(c, line, &in_section, &error);
-                if (wrong) {
-                        (void)snprintf(ret_error->text, sizeof(ret_error->text), "%.256s:%u: %s", name, number,
-                                       wrong);
-                        return error;
-                }
-        }
-        return 0;
+static IniHandler handler_of(Config *c) {
+        return (IniHandler){ begin_section, assign, c };
 }
 
-static int load_file(Config *c, const char *path, ConfigError *ret_error) {
-        _cleanup_free_ char *text = NULL;
-        const char *nul;
-        size_t n;
-        int r = fd_read_file(AT_FDCWD, path, FILE_MAX, &text, &n);
+int config_parse(Config *c, const char *name, const char *text, IniError *ret_error) {
+        IniHandler handler = handler_of(c);
 
-        if (r < 0) {
-                (void)snprintf(ret_error->text, sizeof(ret_error->text), "%.256s: %s", path, strerror(-r));
-                return r;
-        }
-        nul = memchr(text, '\0', n);
-        if (nul) {
-                unsigned number = 1;
+        return ini_parse(name, text, &handler, ret_error);
+}
 
-                for (const char *p = text; p < nul; p++)
-                        number += *p == '\n';
-                (void)snprintf(ret_error->text, sizeof(ret_error->text), "%.256s:%u: a NUL byte", path, number);
-                return -EBADMSG;
-        }
-        return config_parse(c, path, text, ret_error);
+static int load_file(Config *c, const char *path, IniError *ret_error) {
+        IniHandler handler = handler_of(c);
+
+        return ini_load(path, &handler, ret_error);
 }
 
 static int is_fragment(const struct dirent *entry) {
@@ -192,7 +134,7 @@ static int is_fragment(const struct dirent *entry) {
         return entry->d_name[0] != '.' && n > 5 && strcmp(entry->d_name + n - 5, ".conf") == 0;
 }
 
-static int load_folder(Config *c, ConfigError *ret_error) {
+static int load_folder(Config *c, IniError *ret_error) {
         struct dirent **entries;
         int r = 0, n = scandir(CONFIG_FOLDER, &entries, is_fragment, alphasort);
 
@@ -215,7 +157,7 @@ static int load_folder(Config *c, ConfigError *ret_error) {
         return r;
 }
 
-int config_load(Config *c, const char *file, ConfigError *ret_error) {
+int config_load(Config *c, const char *file, IniError *ret_error) {
         int r;
 
         if (file)

@@ -14,6 +14,8 @@
 
 #include <stddef.h>
 
+#include "daemon/ini.h"
+
 typedef struct Config {
         char *record; /* owned; NULL until it is set */
         char **scan;  /* owned */
@@ -25,16 +27,11 @@ typedef struct Config {
 void config_init(Config *c);
 void config_done(Config *c);
 
-/* What is wrong, for a person: "FILE:LINE: …". */
-typedef struct ConfigError {
-        char text[512];
-} ConfigError;
-
 /* Pure: reads a file's text. 0, -ENOMEM, or -EBADMSG with *ret_error. */
-int config_parse(Config *c, const char *name, const char *text, ConfigError *ret_error);
+int config_parse(Config *c, const char *name, const char *text, IniError *ret_error);
 
 /* Reads @file, or the standard files if it is NULL; standard files that are absent are no error. */
-int config_load(Config *c, const char *file, ConfigError *ret_error);
+int config_load(Config *c, const char *file, IniError *ret_error);
 
 /* One more folder to scan. 0 or -ENOMEM. */
 int config_add_scan(Config *c, const char *folder);

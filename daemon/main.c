@@ -143,7 +143,7 @@ static int default_record(Config *config) {
 
 /* Options are stronger than files. */
 static int load(Config *config) {
-        ConfigError error;
+        IniError error;
         int r = config_load(config, arg_config, &error);
 
         if (r < 0) {

@@ -11,7 +11,7 @@
 #include "tests/unit/scratch.h"
 
 static void assert_reads(Config *c, const char *text) {
-        ConfigError error = {};
+        IniError error = {};
         int r;
 
         config_init(c);
@@ -21,7 +21,7 @@ static void assert_reads(Config *c, const char *text) {
 }
 
 static void assert_bad_line(const char *text, unsigned line) {
-        ConfigError error = {};
+        IniError error = {};
         char place[32];
         Config c;
 
@@ -79,7 +79,7 @@ static void a_value_may_hold_equals_signs_and_comment_marks(void **state) {
 }
 
 static void later_values_replace_earlier_ones_and_folders_add_up(void **state) {
-        ConfigError error;
+        IniError error;
         Config c;
 
         assert_reads(&c, "[Manholed]\nRecord=none\nScan=/a\nLogLevel=err\n[Manholed]\nRecord=journal\nScan=/b\n");
@@ -149,7 +149,7 @@ static void a_bad_line_is_named_by_its_number(void **state) {
 }
 
 static void what_a_bad_value_would_replace_stays(void **state) {
-        ConfigError error;
+        IniError error;
         Config c;
 
         assert_reads(&c, "[Manholed]\nRecord=journal\nScan=/a\nConnectionsPerUser=9\nLogLevel=err\n");
@@ -166,7 +166,7 @@ static void what_a_bad_value_would_replace_stays(void **state) {
 
 static void a_long_name_cannot_push_the_line_number_out(void **state) {
         static char text[100000], name[1000];
-        ConfigError error = {};
+        IniError error = {};
         Config c;
 
         config_init(&c);
@@ -184,7 +184,7 @@ static void put(const char *path, const char *text) {
 }
 
 static void assert_load(const char *file, int expected, const char *wrong) {
-        ConfigError error = {};
+        IniError error = {};
         Config c;
 
         config_init(&c);
@@ -221,7 +221,7 @@ static void a_nul_byte_does_not_hide_what_follows_it(void **state) {
 }
 
 static void fragments_are_read_after_the_file_in_the_order_of_their_names(void **state) {
-        ConfigError error = {};
+        IniError error = {};
         Config c;
 
         assert_int_equal(mkdir("etc", 0700), 0);
