@@ -2,17 +2,30 @@
 #include "daemon/access.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "daemon/diagnosis.h"
 #include "daemon/errors.h"
 #include "daemon/manager.h"
 
-PolicySubject access_subject(const Client *c) {
-        return (PolicySubject){ .uid = c->peer.uid };
+static bool is_group_of_rules(gid_t group, const void *userdata) {
+        return policy_names_group(userdata, group);
 }
 
-PolicyVerdict access_decide(const Client *c, const Target *t, PolicyMode mode) {
-        return policy_decide(access_subject(c), target_policy_object(t), mode);
+PolicySubject access_subject(const Manager *m, Client *c) {
+        if (c->groups_policy != m->n_policies) {
+                free(c->groups);
+                c->groups = NULL;
+                c->n_groups = 0;
+                c->groups_unknown = peer_read_groups(c->fd, c->peer.gid, is_group_of_rules, &m->policy, &c->groups,
+                                                     &c->n_groups) < 0;
+                c->groups_policy = m->n_policies;
+        }
+        return (PolicySubject){ c->peer.uid, c->groups, c->n_groups, c->groups_unknown };
+}
+
+PolicyVerdict access_decide(const Manager *m, Client *c, const Target *t, PolicyMode mode) {
+        return policy_decide(&m->policy, access_subject(m, c), target_policy_object(t), mode);
 }
 
 json_t *access_nullable(const char *text) {
@@ -35,7 +48,7 @@ static void refuse_ambiguous(Manager *m, Client *c, const char *name) {
         Target *t;
 
         TAILQ_FOREACH(t, &m->registry.targets, link)
-                if (registry_matches(t, name) && access_decide(c, t, POLICY_OBSERVE).allowed)
+                if (registry_matches(t, name) && access_decide(m, c, t, POLICY_OBSERVE).allowed)
                         (void)json_array_append_new(pids, json_integer(t->pid));
         (void)snprintf(reason, sizeof(reason), "%zu targets answer to '%.256s'; name one by its pid",
                        json_array_size(pids), name);
@@ -51,7 +64,7 @@ Target *access_find_target(Manager *m, Client *c, json_t *parameters) {
                 client_error(c, ERROR_INVALID_PARAMETER, "parameter", "target");
                 return NULL;
         }
-        switch (registry_resolve(&m->registry, access_subject(c), name, &t)) {
+        switch (registry_resolve(&m->registry, &m->policy, access_subject(m, c), name, &t)) {
         case 0:
                 target_refresh_ids(t);
                 return t;

@@ -17,8 +17,10 @@ typedef struct Manager Manager;
 /* A text for a person in an error or an answer. */
 #define ACCESS_REASON_MAX 512U
 
-PolicySubject access_subject(const Client *c);
-PolicyVerdict access_decide(const Client *c, const Target *t, PolicyMode mode);
+/* Who calls, with the groups that rules name: read when they are first asked for, since few calls need
+ * them. Valid until the next reload. */
+PolicySubject access_subject(const Manager *m, Client *c);
+PolicyVerdict access_decide(const Manager *m, Client *c, const Target *t, PolicyMode mode);
 
 /* The target that the call names by its parameter "target"; without one the client has its error, and
  * NULL comes back. */

@@ -43,12 +43,12 @@ static const Method *find_method(const char *name) {
 }
 
 /* Has a look at the target that the call names; false when it has to be searched for. */
-static bool look_at_named_target(Manager *m, const Client *c) {
+static bool look_at_named_target(Manager *m, Client *c) {
         const char *name = json_string_value(json_object_get(c->call.parameters, "target"));
         _cleanup_fd_ int fd = -1;
         Target *t;
 
-        if (!name || registry_resolve(&m->registry, access_subject(c), name, &t) != 0)
+        if (!name || registry_resolve(&m->registry, &m->policy, access_subject(m, c), name, &t) != 0)
                 return false;
         fd = inspector_open(t);
         if (fd < 0)

@@ -206,6 +206,7 @@ void client_free(Client *c) {
         varlink_reader_done(&c->reader);
         json_decref(c->message);
         (void)fd_close(c->fd);
+        free(c->groups);
         free(c);
 }
 

@@ -54,6 +54,11 @@ struct Client {
         uint64_t came_at;   /* CLOCK_BOOTTIME, µs */
         uint64_t n_looks;   /* looks at everything that had begun by then */
         Session *session;   /* borrowed; that an Attach waits for */
+        /* Of access: the peer's groups that rules name, as of the policy of that number. */
+        gid_t *groups; /* owned */
+        size_t n_groups;
+        bool groups_unknown; /* could not be read */
+        uint64_t groups_policy;
 };
 
 /* Takes the descriptor over, in any case. 0 or negative errno. */

@@ -272,6 +272,7 @@ int manager_new(const Config *config, int (*reload)(Config *ret), Manager **ret)
         if (!m)
                 return -ENOMEM;
         m->reload = reload;
+        m->n_policies = 1;
         registry_init(&m->registry);
         turns_init(&m->turns);
         TAILQ_INIT(&m->clients);
@@ -319,6 +320,7 @@ void manager_free(Manager *m) {
                 manager_on_reap(-1, 0, m);
         scanner_free(m->scanner);
         registry_done(&m->registry);
+        policy_done(&m->policy);
         recorder_free(m->recorder);
         hangups_free(m->hangups);
         names_free(m->names);

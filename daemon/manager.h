@@ -15,6 +15,7 @@
 #include "daemon/inspector.h"
 #include "daemon/listener.h"
 #include "daemon/names.h"
+#include "daemon/policy.h"
 #include "daemon/priv.h"
 #include "daemon/quota.h"
 #include "daemon/recorder.h"
@@ -35,6 +36,8 @@ struct Manager {
         Recorder *recorder;
         Hangups *hangups;
         Registry registry;
+        Policy policy;
+        uint64_t n_policies; /* policies so far, this one included */
         Inspector inspector;
         Scanner *scanner;
         Listener *listener;

@@ -59,7 +59,7 @@ static void attach(Manager *m, Client *c, json_t *parameters) {
         t = access_find_target(m, c, parameters);
         if (!t)
                 return;
-        verdict = access_decide(c, t, POLICY_CONTROL);
+        verdict = access_decide(m, c, t, POLICY_CONTROL);
         if (!verdict.allowed) {
                 access_record_denied(m, c, t, verdict.rule);
                 client_error(c, ERROR_NOT_AUTHORIZED, "reason", verdict.rule);

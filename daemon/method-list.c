@@ -8,7 +8,7 @@ static void list(Manager *m, Client *c, json_t *parameters) {
         Target *t;
 
         TAILQ_FOREACH(t, &m->registry.targets, link)
-                if (t->state != TARGET_UNKNOWN && access_decide(c, t, POLICY_OBSERVE).allowed)
+                if (t->state != TARGET_UNKNOWN && access_decide(m, c, t, POLICY_OBSERVE).allowed)
                         (void)json_array_append_new(targets, access_target_json(m, t));
         client_reply(c, json_pack("{s:o}", "targets", targets));
 }

@@ -12,12 +12,12 @@ static void status(Manager *m, Client *c, json_t *parameters) {
 
         if (!t)
                 return;
-        verdict = access_decide(c, t, POLICY_OBSERVE);
+        verdict = access_decide(m, c, t, POLICY_OBSERVE);
         if (!verdict.allowed) {
                 client_error(c, ERROR_NOT_AUTHORIZED, "reason", verdict.rule);
                 return;
         }
-        verdict = access_decide(c, t, POLICY_CONTROL);
+        verdict = access_decide(m, c, t, POLICY_CONTROL);
         diagnose_target(t, diagnosis, sizeof(diagnosis));
         client_reply(c, json_pack("{s:o, s:b, s:s, s:o, s:s}", "target", access_target_json(m, t), "allowed",
                                   verdict.allowed, "rule", verdict.rule, "diagnosis", access_nullable(diagnosis),

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-/* Who is at the other end of a control connection, as the kernel says (SO_PEERCRED, unix(7)): as
- * they were when the client connected. What the client says of itself counts for nothing. */
+/* Who is at the other end of a control connection, as the kernel says (SO_PEERCRED, SO_PEERGROUPS,
+ * unix(7)): as they were when the client connected. What the client says of itself counts for nothing. */
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 typedef struct Peer {
@@ -13,3 +15,11 @@ typedef struct Peer {
 } Peer;
 
 int peer_read(int fd, Peer *ret);
+
+/*
+ * Which of the groups that are @wanted the peer is in, by its gid or a supplementary group; each once.
+ * The others are not kept: there may be 65,536 of them, and a user may have as many as they like
+ * (user_namespaces(7)). *ret_groups is the caller's; NULL when there are none. 0 or negative errno.
+ */
+int peer_read_groups(int fd, gid_t gid, bool (*wanted)(gid_t group, const void *userdata),
+                     const void *userdata, gid_t **ret_groups, size_t *ret_n);

@@ -107,22 +107,22 @@ enum {
         ANSWERS_VISIBLE = 8,
 };
 
-static unsigned answer_of(const Target *t, PolicySubject subject, const char *name) {
+static unsigned answer_of(const Target *t, const Policy *policy, PolicySubject subject, const char *name) {
         if (!registry_matches(t, name))
                 return 0;
         return ANSWERS | (t->state == TARGET_LIVE || t->state == TARGET_UNKNOWN ? ANSWERS_TRUSTED : 0) |
                 (is_meant(t, name) ? ANSWERS_MEANT : 0) |
-                (policy_decide(subject, target_policy_object(t), POLICY_OBSERVE).allowed ? ANSWERS_VISIBLE : 0);
+                (policy_decide(policy, subject, target_policy_object(t), POLICY_OBSERVE).allowed ? ANSWERS_VISIBLE : 0);
 }
 
-int registry_resolve(Registry *r, PolicySubject subject, const char *name, Target **ret) {
+int registry_resolve(Registry *r, const Policy *policy, PolicySubject subject, const char *name, Target **ret) {
         unsigned best = 0, n = 0;
         Target *t;
 
         if (!*name)
                 return REGISTRY_E_UNKNOWN;
         TAILQ_FOREACH(t, &r->targets, link) {
-                unsigned answer = answer_of(t, subject, name);
+                unsigned answer = answer_of(t, policy, subject, name);
 
                 if (answer > best) {
                         best = answer;

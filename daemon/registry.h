@@ -43,7 +43,7 @@ Target *registry_find(Registry *r, const Folder *folder, const char *name);
  * be seen, one that may not is returned, for the policy to refuse. Returns 0, REGISTRY_E_UNKNOWN or
  * REGISTRY_E_AMBIGUOUS; with the latter *ret is one of them.
  */
-int registry_resolve(Registry *r, PolicySubject subject, const char *name, Target **ret);
+int registry_resolve(Registry *r, const Policy *policy, PolicySubject subject, const char *name, Target **ret);
 
 /* True if @t answers to @name, in the sense above. */
 bool registry_matches(const Target *t, const char *name);

@@ -35,11 +35,12 @@ const char *target_agent_name(const Target *t) {
 }
 
 PolicyObject target_policy_object(const Target *t) {
+        PolicyObject object = { .uid = t->file.st_uid, .unit = t->unit };
+
         if (!t->has_process)
-                return (PolicyObject){ .uid = t->file.st_uid };
-        if (t->ids.ruid != t->ids.euid || t->ids.suid != t->ids.euid)
-                return (PolicyObject){ .uid = 0 };
-        return (PolicyObject){ .uid = t->ids.euid };
+                return object;
+        object.uid = t->ids.ruid == t->ids.euid && t->ids.suid == t->ids.euid ? t->ids.euid : 0;
+        return object;
 }
 
 void target_read_process(Target *t) {

@@ -61,7 +61,7 @@ struct Target {
 const char *target_state_name(const Target *t);
 const char *target_agent_name(const Target *t);
 
-/* What the policy looks at: the uid, or 0 where the process's uids differ. */
+/* What the policy looks at: the uid, or 0 where the process's uids differ. Borrows from the target. */
 PolicyObject target_policy_object(const Target *t);
 
 /* Reads what /proc says of the process, or says now: a server drops its privileges and changes its

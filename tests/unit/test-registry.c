@@ -13,6 +13,7 @@ static char folder_a, folder_b;
 #define TMP ((Folder *)(void *)&folder_a)
 #define SERVICE_TMP ((Folder *)(void *)&folder_b)
 
+static const Policy defaults;
 static const PolicySubject root = { .uid = 0 }, ann = { .uid = 1000 }, bob = { .uid = 1001 };
 
 static Target *make(Folder *folder, pid_t pid, uid_t owner, uid_t uid, const char *comm, const char *unit) {
@@ -41,14 +42,14 @@ static Target *add(Registry *r, Folder *folder, pid_t pid, uid_t uid, const char
 static Target *resolve(Registry *r, PolicySubject subject, const char *name) {
         Target *t = NULL;
 
-        assert_int_equal(registry_resolve(r, subject, name, &t), 0);
+        assert_int_equal(registry_resolve(r, &defaults, subject, name, &t), 0);
         return t;
 }
 
 static void assert_resolves_to(Registry *r, PolicySubject subject, const char *name, int verdict) {
         Target *t = NULL;
 
-        assert_int_equal(registry_resolve(r, subject, name, &t), verdict);
+        assert_int_equal(registry_resolve(r, &defaults, subject, name, &t), verdict);
         assert_int_equal(t != NULL, verdict != REGISTRY_E_UNKNOWN);
 }
 
