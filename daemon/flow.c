@@ -27,7 +27,7 @@ static void flow_finish(Flow *f, FlowEnd how) {
                 return;
         f->closed = true;
         flow_watch(f);
-        f->end(f, how, f->userdata);
+        f->handler->end(f, how, f->userdata);
 }
 
 /* Records what can be recorded now and hands it on. 0, -EAGAIN, TAP_E_PROTOCOL, or negative errno
@@ -57,6 +57,7 @@ static int flow_record(Flow *f) {
                         f->position += piece.n_data;
                         f->n_records++;
                 }
+                f->handler->seen(f, &piece, f->userdata);
                 if (evbuffer_remove_buffer(f->read, f->recorded, used) != (int)used)
                         return -ENOMEM;
         }
@@ -128,8 +129,8 @@ static void flow_on_writable(evutil_socket_t fd, short what, void *userdata) {
 }
 
 int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed,
-              RecorderSession *session, void (*end)(Flow *flow, FlowEnd how, void *userdata), void *userdata) {
-        *f = (Flow){ .from = from, .to = to, .session = session, .end = end, .userdata = userdata,
+              RecorderSession *session, const FlowHandler *handler, void *userdata) {
+        *f = (Flow){ .from = from, .to = to, .session = session, .handler = handler, .userdata = userdata,
                      .tap = { .framed = framed, .from_client = from_client } };
         f->readable = event_new(loop, from, EV_READ | EV_PERSIST, flow_on_readable, f);
         f->writable = event_new(loop, to, EV_WRITE | EV_PERSIST, flow_on_writable, f);

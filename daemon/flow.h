@@ -26,6 +26,13 @@ typedef enum FlowEnd {
         FLOW_UNRECORDED, /* the recorder is lost */
 } FlowEnd;
 
+typedef struct FlowHandler {
+        /* Called once, from the loop; the flow is still. */
+        void (*end)(Flow *flow, FlowEnd how, void *userdata);
+        /* This has been recorded and will be written. Must not end the flow. */
+        void (*seen)(Flow *flow, const TapPiece *piece, void *userdata);
+} FlowHandler;
+
 struct Flow {
         struct event *readable, *writable; /* owned */
         int from, to;                      /* borrowed */
@@ -36,14 +43,13 @@ struct Flow {
         bool eof, closed, blocked; /* blocked: the recorder has no room */
         uint64_t position;         /* bytes recorded: data, without frame headers */
         uint64_t n_records;
-        /* Called once, from the loop; the flow is still. */
-        void (*end)(Flow *flow, FlowEnd how, void *userdata);
+        const FlowHandler *handler; /* borrowed */
         void *userdata;
 };
 
 /* Prepares; nothing is read before flow_start(). 0 or -ENOMEM. */
 int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed,
-              RecorderSession *session, void (*end)(Flow *flow, FlowEnd how, void *userdata), void *userdata);
+              RecorderSession *session, const FlowHandler *handler, void *userdata);
 void flow_done(Flow *f);
 
 /* Bytes that were read before the flow was made. 0 or -ENOMEM. */

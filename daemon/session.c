@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/session.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "daemon/errors.h"
 #include "daemon/identity.h"
 #include "daemon/inspector.h"
 #include "daemon/log.h"
+#include "daemon/session-relay.h"
 #include "lib/cleanup.h"
 #include "lib/container.h"
 
@@ -27,11 +27,7 @@ static const struct timeval GREETING_WITHIN = { .tv_sec = 2 };
 static const struct timeval CONNECT_RETRY = { .tv_usec = 20 * 1000 };
 /* manholed-priv is at once, unless a file system holds it up. */
 static const struct timeval CONNECT_ANSWER_WITHIN = { .tv_sec = 5 };
-/* What a client said last still goes to the target, if the target takes it within this time. */
-static const struct timeval LAST_WORDS_WITHIN = { .tv_sec = 2 };
 #define CONNECT_WITHIN_USEC (2U * 1000U * 1000U)
-
-#define CLIENT_GONE "closed by the client" /* reason of the end record */
 
 static void session_record(Session *s);
 static void session_connect(Session *s);
@@ -124,13 +120,7 @@ static void session_on_recorded(RecorderSession *record, int error) {
 }
 
 static void session_on_room(RecorderSession *record) {
-        Session *s = container_of(record, Session, record);
-
-        /* The first may end the session. */
-        if (s->state == SESSION_RELAYING)
-                flow_resume(&s->to_agent);
-        if (s->state == SESSION_RELAYING)
-                flow_resume(&s->to_client);
+        session_relay_resume(container_of(record, Session, record));
 }
 
 static void session_record(Session *s) {
@@ -269,70 +259,7 @@ static void session_on_timer(evutil_socket_t fd, short what, void *userdata) {
         else if (s->state == SESSION_CONNECTING)
                 session_connect(s);
         else if (s->state == SESSION_RELAYING)
-                session_end(s, CLIENT_GONE);
-}
-
-/* ----------------------------------------------------------------- relay */
-
-/* Nobody reads any more, as opposed to one who has merely said all (shutdown(2)). */
-static bool is_hung_up(int fd) {
-        struct pollfd p = { .fd = fd };
-
-        return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
-}
-
-static void session_on_client_gone(Hangup *hangup) {
-        Session *s = container_of(hangup, Session, client_gone);
-
-        if (s->to_agent.closed)
-                session_end(s, CLIENT_GONE);
-        else
-                (void)event_add(s->timer, &LAST_WORDS_WITHIN);
-}
-
-static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
-        Session *s = userdata;
-
-        switch (how) {
-        case FLOW_PROTOCOL:
-                session_end(s, f == &s->to_agent ? "protocol error of the client" : "protocol error of the target");
-                break;
-        case FLOW_UNRECORDED:
-                session_end(s, "the recorder is lost");
-                break;
-        case FLOW_LOST:
-                /* What a target said before it died is still read. */
-                if (f == &s->to_client)
-                        session_end(s, "client lost");
-                break;
-        case FLOW_CLOSED:
-                if (f == &s->to_client)
-                        session_end(s, "closed by the target");
-                else if (is_hung_up(s->client_fd))
-                        session_end(s, CLIENT_GONE);
-                break;
-        }
-}
-
-void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n_rest) {
-        struct event_base *loop = s->host->loop;
-
-        assert(s->state == SESSION_READY);
-
-        s->client_fd = client_fd;
-        s->state = SESSION_RELAYING;
-        if (flow_init(&s->to_agent, loop, client_fd, s->agent_fd, true, s->framed, &s->record,
-                      session_on_flow_end, s) < 0 ||
-            flow_init(&s->to_client, loop, s->agent_fd, client_fd, false, s->framed, &s->record,
-                      session_on_flow_end, s) < 0 ||
-            flow_push(&s->to_agent, rest, n_rest) < 0 ||
-            hangup_watch(s->host->hangups, &s->client_gone, client_fd, session_on_client_gone) < 0) {
-                session_end(s, "out of memory");
-                return;
-        }
-        flow_start(&s->to_agent);
-        if (s->state == SESSION_RELAYING)
-                flow_start(&s->to_client);
+                session_relay_on_timer(s);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -353,7 +280,7 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, bool 
         if (!s)
                 return -ENOMEM;
         *s = (Session){ .host = host, .client = client, .peer = *peer, .wants_frames = wants_frames,
-                        .client_fd = -1, .agent_fd = -1 };
+                        .client_fd = -1, .agent_fd = -1, .since = time(NULL), .last_input = recorder_clock() };
         s->timer = event_new(host->loop, -1, 0, session_on_timer, s);
         s->target_comm = strdup(target->comm);
         s->target_unit = target->unit ? strdup(target->unit) : NULL;

@@ -16,6 +16,7 @@
 #include <event2/event.h>
 #include <stdbool.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include "daemon/flow.h"
 #include "daemon/hangup.h"
@@ -69,6 +70,8 @@ struct Session {
         int client_fd;       /* owned, once relaying */
         int agent_fd;        /* owned, once connected */
         bool wants_frames, framed;
+        time_t since;        /* CLOCK_REALTIME: when the session was asked for */
+        uint64_t last_input; /* recorder_clock(): when the client last sent something */
         char *client_user, *target_comm, *target_unit, *reason; /* owned: the record borrows them */
         NameWait name_wait;
         PrivCall call;

@@ -44,6 +44,9 @@ int tap_next(Tap *t, const uint8_t *bytes, size_t n, size_t *ret_used, TapPiece 
         }
         if (!t->from_client && piece.frame && frame.header.type == CONSOLE_DROPPED)
                 piece.event = RECORD_DROPPED;
+        piece.type = piece.frame ? frame.header.type : 0;
+        piece.begins = frame.begins;
+        piece.ends = frame.ends;
         piece.data = frame.data;
         piece.n_data = frame.n_data;
         /* An empty request (end of input, an interrupt) is an act of the client, and kept. */

@@ -41,6 +41,7 @@ typedef struct Scene {
         Flow flow;
         int sender, from, to, receiver;
         unsigned n_ends;
+        size_t n_seen; /* bytes */
         FlowEnd how;
         bool done_at_end;
 } Scene;
@@ -102,6 +103,16 @@ static void on_end(Flow *flow, FlowEnd how, void *userdata) {
                 flow_done(flow); /* as a session does that ends with it */
 }
 
+static void on_seen(Flow *flow, const TapPiece *piece, void *userdata) {
+        Scene *s = userdata;
+
+        /* What is seen has been recorded. */
+        assert_true(piece->n_data <= s->stub.n_bytes);
+        s->n_seen += piece->n_data;
+}
+
+static const FlowHandler handler = { on_end, on_seen };
+
 static Scene *scene_new(bool from_client, bool framed) {
         static const RecordParties parties = { .session = "x" };
         Scene *s = calloc(1, sizeof(*s));
@@ -119,7 +130,7 @@ static Scene *scene_new(bool from_client, bool framed) {
         s->stub.bytes = malloc(STREAM_MAX);
         s->stub.receiver = s->receiver;
         assert_int_equal(recorder_begin(&s->stub.base, &s->session, &parties, NULL, NULL, on_room), 0);
-        assert_int_equal(flow_init(&s->flow, s->loop, s->from, s->to, from_client, framed, &s->session, on_end, s), 0);
+        assert_int_equal(flow_init(&s->flow, s->loop, s->from, s->to, from_client, framed, &s->session, &handler, s), 0);
         return s;
 }
 
@@ -166,6 +177,7 @@ static void assert_recorded(Scene *s, const void *bytes, size_t n, size_t n_reco
         assert_int_equal(s->stub.n_records, n_records);
         assert_int_equal(s->flow.position, n);
         assert_int_equal(s->flow.n_records, n_records);
+        assert_int_equal(s->n_seen, n);
 }
 
 static size_t frame(uint8_t *ret, uint32_t type, const char *payload, size_t n) {

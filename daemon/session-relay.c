@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/session-relay.h"
+
+#include <assert.h>
+#include <poll.h>
+
+#include "lib/container.h"
+
+/* What a client said last still goes to the target, if the target takes it within this time. */
+static const struct timeval LAST_WORDS_WITHIN = { .tv_sec = 2 };
+
+#define CLIENT_GONE "closed by the client" /* reason of the end record */
+
+/* Nobody reads any more, as opposed to one who has merely said all (shutdown(2)). */
+static bool is_hung_up(int fd) {
+        struct pollfd p = { .fd = fd };
+
+        return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
+
+static void session_on_client_gone(Hangup *hangup) {
+        Session *s = container_of(hangup, Session, client_gone);
+
+        if (s->to_agent.closed)
+                session_end(s, CLIENT_GONE);
+        else
+                (void)event_add(s->timer, &LAST_WORDS_WITHIN);
+}
+
+static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
+        Session *s = userdata;
+
+        switch (how) {
+        case FLOW_PROTOCOL:
+                session_end(s, f == &s->to_agent ? "protocol error of the client" : "protocol error of the target");
+                break;
+        case FLOW_UNRECORDED:
+                session_end(s, "the recorder is lost");
+                break;
+        case FLOW_LOST:
+                /* What a target said before it died is still read. */
+                if (f == &s->to_client)
+                        session_end(s, "client lost");
+                break;
+        case FLOW_CLOSED:
+                if (f == &s->to_client)
+                        session_end(s, "closed by the target");
+                else if (is_hung_up(s->client_fd))
+                        session_end(s, CLIENT_GONE);
+                break;
+        }
+}
+
+static void session_on_seen(Flow *f, const TapPiece *piece, void *userdata) {
+        Session *s = userdata;
+
+        if (f == &s->to_agent)
+                s->last_input = recorder_clock();
+}
+
+void session_relay_resume(Session *s) {
+        /* The first may end the session. */
+        if (s->state == SESSION_RELAYING)
+                flow_resume(&s->to_agent);
+        if (s->state == SESSION_RELAYING)
+                flow_resume(&s->to_client);
+}
+
+void session_relay_on_timer(Session *s) {
+        session_end(s, CLIENT_GONE);
+}
+
+void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n_rest) {
+        static const FlowHandler handler = { session_on_flow_end, session_on_seen };
+        struct event_base *loop = s->host->loop;
+
+        assert(s->state == SESSION_READY);
+
+        s->client_fd = client_fd;
+        s->state = SESSION_RELAYING;
+        if (flow_init(&s->to_agent, loop, client_fd, s->agent_fd, true, s->framed, &s->record,
+                      &handler, s) < 0 ||
+            flow_init(&s->to_client, loop, s->agent_fd, client_fd, false, s->framed, &s->record,
+                      &handler, s) < 0 ||
+            flow_push(&s->to_agent, rest, n_rest) < 0 ||
+            hangup_watch(s->host->hangups, &s->client_gone, client_fd, session_on_client_gone) < 0) {
+                session_end(s, "out of memory");
+                return;
+        }
+        flow_start(&s->to_agent);
+        if (s->state == SESSION_RELAYING)
+                flow_start(&s->to_client);
+}
