@@ -141,6 +141,7 @@ static int say_error(const VarlinkReply *reply) {
                 ExitStatus status;
         } errors[] = {
                 { "org.manholed.NoSuchTarget", EXIT_NO_TARGET },
+                { "org.manholed.NoSuchSession", EXIT_NO_TARGET },
                 { "org.manholed.AmbiguousTarget", EXIT_NO_TARGET },
                 { "org.manholed.NotAuthorized", EXIT_REFUSED },
                 { "org.manholed.TargetUntrusted", EXIT_REFUSED },

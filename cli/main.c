@@ -28,6 +28,8 @@ static const Verb verbs[] = {
         { "status", verb_status, "TARGET", 1, 1, TAKES_JSON },
         { "attach", verb_attach, "TARGET", 1, 1, TAKES_REASON | TAKES_DIRECT },
         { "exec", verb_exec, "TARGET CODE|-", 1, 2, TAKES_JSON | TAKES_FILE | TAKES_TIMEOUT },
+        { "sessions", verb_sessions, "", 0, 0, TAKES_JSON },
+        { "terminate", verb_terminate, "ID", 1, 1, TAKES_REASON },
         { "help", verb_help, "", 0, 0, 0 },
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -67,10 +69,12 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "  status TARGET            What is known of one, and what is wrong with it\n"
                    "  attach TARGET            Open a console in it\n"
                    "  exec TARGET CODE         Run code in it; - reads the code from standard input\n"
+                   "  sessions                 Consoles that are open\n"
+                   "  terminate ID             End one of them\n"
                    "  help                     Show this help\n"
                    "\n"
                    "TARGET is a PID, the path of a socket, a systemd unit, or the name of a process if\n"
-                   "only one has it.\n"
+                   "only one has it. ID is a session's.\n"
                    "\n"
                    "Options:\n"
                    "  -h, --help               Show this help\n"
@@ -80,7 +84,7 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "  -j                       The same as --json=pretty on a terminal, else --json=short\n"
                    "      --no-legend          Print neither headings nor totals\n"
                    "      --no-pager           Do not use a pager\n"
-                   "      --reason=TEXT        attach: why, for the record\n"
+                   "      --reason=TEXT        attach, terminate: why, for the record\n"
                    "      --direct             attach: without manholed, and so without a record\n"
                    "  -f, --file=FILE          exec: read the code from a file\n"
                    "      --timeout=SECONDS    exec: interrupt the code after this time\n"

@@ -16,7 +16,7 @@ typedef struct Options {
         const char *control; /* path of the daemon's socket; never NULL for a verb */
         JsonMode json;
         bool legend, pager;
-        const char *reason;    /* attach; may be NULL */
+        const char *reason;    /* attach, terminate; may be NULL */
         bool direct;           /* attach */
         const char *file;      /* exec; may be NULL */
         uint64_t timeout_usec; /* exec; 0 means none */
@@ -43,4 +43,6 @@ typedef struct Verb {
 int verb_attach(const Options *options, int n_words, char **words);
 int verb_exec(const Options *options, int n_words, char **words);
 int verb_list(const Options *options, int n_words, char **words);
+int verb_sessions(const Options *options, int n_words, char **words);
 int verb_status(const Options *options, int n_words, char **words);
+int verb_terminate(const Options *options, int n_words, char **words);

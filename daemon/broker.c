@@ -14,7 +14,8 @@
  * manholed-priv may hang. */
 #define SETTLE_WITHIN_USEC (1000U * 1000U)
 
-static const Method *const methods[] = { &method_list, &method_status, &method_attach };
+static const Method *const methods[] = { &method_list, &method_status, &method_attach, &method_sessions,
+                                         &method_terminate };
 
 /* The name of a parameter that the method does not have, or that has the wrong type; or NULL. */
 static const char *find_wrong_parameter(const Method *method, json_t *parameters) {
@@ -70,6 +71,10 @@ void broker_call(Manager *m, Client *client, const VarlinkCall *call) {
         wrong = find_wrong_parameter(method, call->parameters);
         if (wrong) {
                 client_error(client, ERROR_INVALID_PARAMETER, "parameter", wrong);
+                return;
+        }
+        if (method->at_once) {
+                method->call(m, client, call->parameters);
                 return;
         }
         client->looked = false;

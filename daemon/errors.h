@@ -5,6 +5,7 @@
  * interface (https://varlink.org/Service). */
 
 #define ERROR_NO_SUCH_TARGET "org.manholed.NoSuchTarget"
+#define ERROR_NO_SUCH_SESSION "org.manholed.NoSuchSession"
 #define ERROR_AMBIGUOUS_TARGET "org.manholed.AmbiguousTarget"
 #define ERROR_NOT_AUTHORIZED "org.manholed.NotAuthorized"
 #define ERROR_TARGET_UNTRUSTED "org.manholed.TargetUntrusted"

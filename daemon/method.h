@@ -7,6 +7,7 @@
  */
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "daemon/client.h"
 
@@ -23,6 +24,7 @@ typedef struct Method {
         const char *name;
         MethodParameter parameters[METHOD_PARAMETERS_MAX]; /* ends with a NULL name */
         void (*call)(Manager *m, Client *c, json_t *parameters);
+        bool at_once; /* needs no look at targets, and waits for none */
 } Method;
 
-extern const Method method_list, method_status, method_attach;
+extern const Method method_list, method_status, method_attach, method_sessions, method_terminate;

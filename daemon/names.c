@@ -8,6 +8,7 @@
 #include <search.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/escape.h"
 
 /* A name is asked for again after this long, so that a renamed user shows. */
 #define NAME_AGE_SEC 300
@@ -292,6 +294,17 @@ const char *names_get(Names *names, uid_t uid) {
         if (!name->pending && now_sec() - name->asked > NAME_AGE_SEC)
                 name_ask(names, name);
         return name->found ? name->text : NULL;
+}
+
+void names_person(Names *names, uid_t uid, char ret[NAMES_PERSON_MAX]) {
+        const char *name = names_get(names, uid);
+        char escaped[NAMES_PERSON_MAX - 32];
+
+        if (name) {
+                escape_text(escaped, sizeof(escaped), name, strlen(name));
+                (void)snprintf(ret, NAMES_PERSON_MAX, "%s (uid %u)", escaped, (unsigned)uid);
+        } else
+                (void)snprintf(ret, NAMES_PERSON_MAX, "uid %u", (unsigned)uid);
 }
 
 bool names_wait(Names *names, NameWait *wait, uid_t uid, void (*done)(NameWait *wait, void *userdata),

@@ -29,6 +29,10 @@ void names_free(Names *names);
  * next call: too many names, and all are forgotten. */
 const char *names_get(Names *names, uid_t uid);
 
+/* "alice (uid 1000)", or "uid 1000" where no name is known: for people, escaped. */
+#define NAMES_PERSON_MAX 96U
+void names_person(Names *names, uid_t uid, char ret[NAMES_PERSON_MAX]);
+
 /* True: @done is called from the loop, once, when names_get() knows the answer. False: it knows
  * already, or never will. @wait must be idle. */
 bool names_wait(Names *names, NameWait *wait, uid_t uid, void (*done)(NameWait *wait, void *userdata),

@@ -67,6 +67,13 @@ static void session_fail(Session *s, const char *error, const char *reason) {
         session_end(s, reason);
 }
 
+void session_cancel(Session *s, const char *why) {
+        if (s->state < SESSION_READY)
+                session_fail(s, ERROR_NOT_AUTHORIZED, why);
+        else
+                session_end(s, why);
+}
+
 static void session_fail_target_gone(Session *s) {
         session_fail(s, ERROR_TARGET_GONE, "the process or its manhole has ended");
 }
@@ -129,7 +136,7 @@ static void session_record(Session *s) {
                 .client_uid = s->peer.uid,
                 .client_user = s->client_user,
                 .client_pid = s->peer.pid,
-                .target_pid = s->target ? s->target->pid : 0,
+                .target_pid = s->target_pid,
                 .target_uid = s->ids.euid,
                 .target_comm = s->target_comm,
                 .target_unit = s->target_unit,
@@ -291,6 +298,7 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, bool 
                 return -ENOMEM;
         }
         s->target = target;
+        s->target_pid = target->pid;
         s->ids = target->ids;
         target->n_sessions++;
         *ret = s;

@@ -66,6 +66,7 @@ struct Session {
         Peer peer;
         bool charged;        /* of the owner: counts against the peer's quota */
         Target *target;      /* borrowed; NULL when it is gone */
+        pid_t target_pid;
         ProcStatus ids;      /* of the target, when the policy said yes */
         int client_fd;       /* owned, once relaying */
         int agent_fd;        /* owned, once connected */
@@ -95,6 +96,9 @@ void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n
 
 /* Ends it; @why stands in the record. Does nothing to a session that has ended. */
 void session_end(Session *s, const char *why);
+
+/* The same by somebody else's will, at any time: the client is told why. */
+void session_cancel(Session *s, const char *why);
 
 /* The target's file or process is gone; what still comes over the connection goes through. */
 void session_target_gone(Session *s);

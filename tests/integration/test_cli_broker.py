@@ -117,9 +117,10 @@ def test_status_prints_keys_and_values():
 """
 
 
-@pytest.mark.parametrize("verb", [["status", "x"], ["attach", "x"], ["exec", "x", "1"]])
+@pytest.mark.parametrize("verb", [["status", "x"], ["attach", "x"], ["exec", "x", "1"], ["terminate", "x"]])
 @pytest.mark.parametrize("error, status", [
     ("org.manholed.NoSuchTarget", NO_TARGET),
+    ("org.manholed.NoSuchSession", NO_TARGET),
     ("org.manholed.AmbiguousTarget", NO_TARGET),
     ("org.manholed.NotAuthorized", REFUSED),
     ("org.manholed.TargetUntrusted", REFUSED),
@@ -137,6 +138,57 @@ def test_each_error_has_its_exit_code(verb, error, status):
     assert result.returncode == status
     assert result.stdout == ""
     assert one_line(result.stderr) == "because\\x1b[2J\\nof this"
+
+
+SESSION = {"session": "c0ffee", "uid": 1000, "user": "alice\x1b[2J", "client": 8, "pid": 4321, "comm": "shop",
+           "unit": "shop.service", "state": "attached", "since": "2024-05-06T07:08:09Z", "idle": 61.7,
+           "input": 10, "output": 2000}
+
+
+def test_sessions_prints_a_table():
+    def script(peer):
+        assert peer.call() == {"method": "org.manholed.Broker.Sessions", "parameters": {}}
+        peer.reply({"sessions": [SESSION]})
+
+    with fake_daemon(script) as fake:
+        result = run("sessions", control=fake.control)
+        assert json.loads(run("sessions", "-j", control=fake.control).stdout) == [SESSION]
+        rows = run("sessions", "--no-legend", control=fake.control).stdout.splitlines()
+    assert result.returncode == DONE
+    assert [row.split()[0] for row in rows] == ["c0ffee"]
+    assert result.stdout == r"""
+SESSION USER          PID COMMAND UNIT         STATE    SINCE                IDLE
+c0ffee  alice\x1b[2J 4321 shop    shop.service attached 2024-05-06T07:08:09Z  62s
+
+1 session listed.
+""".lstrip("\n")
+
+
+@pytest.mark.parametrize("answer", [{"sessions": []}, {}, {"sessions": 7}])
+def test_no_sessions_say_so(answer):
+    def script(peer):
+        peer.call()
+        peer.reply(answer)
+
+    with fake_daemon(script) as fake:
+        assert run("sessions", control=fake.control).stdout == "No sessions.\n"
+        assert run("sessions", "-j", control=fake.control).stdout == "[]\n"
+
+
+def test_terminate_sends_the_id_and_the_reason():
+    calls = []
+
+    def script(peer):
+        calls.append(peer.call())
+        peer.reply({})
+
+    with fake_daemon(script) as fake:
+        for more in ([], ["--reason=lunch"]):
+            result = run("terminate", "c0ffee", *more, control=fake.control)
+            assert (result.returncode, result.stdout, result.stderr) == (DONE, "", "")
+    assert [call["method"] for call in calls] == ["org.manholed.Broker.Terminate"] * 2
+    assert [call["parameters"] for call in calls] == [{"session": "c0ffee"},
+                                                      {"session": "c0ffee", "reason": "lunch"}]
 
 
 def test_an_error_nobody_knows_is_shown():

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "daemon/session-access.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/access.h"
+#include "daemon/errors.h"
+#include "daemon/manager.h"
+
+bool session_access_may_watch(const Client *c, const Session *s) {
+        return c->peer.uid == 0 || c->peer.uid == s->peer.uid;
+}
+
+bool session_access_may_terminate(const Client *c, const Session *s) {
+        return c->peer.uid == 0 || c->peer.uid == s->peer.uid;
+}
+
+Session *session_access_find(Manager *m, const char *id) {
+        Session *s;
+
+        TAILQ_FOREACH(s, &m->sessions, link)
+                if (strcmp(s->id, id) == 0)
+                        return s;
+        return NULL;
+}
+
+static void record_denied(Manager *m, const Client *c, const Session *s, const char *reason) {
+        const char *user = names_get(m->names, c->peer.uid);
+        char number[16];
+        RecordParties parties = { .client_uid = c->peer.uid, .client_user = user ?: number,
+                                  .client_pid = c->peer.pid, .target_pid = s->target_pid,
+                                  .target_uid = s->ids.euid, .target_comm = s->target_comm,
+                                  .target_unit = s->target_unit, .target_gone = !s->target };
+
+        (void)snprintf(number, sizeof(number), "%u", (unsigned)c->peer.uid);
+        recorder_post(m->recorder, &(Record){ .event = RECORD_DENIED, .parties = &parties, .reason = reason });
+}
+
+Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, const char *what,
+                                 bool (*may)(const Client *c, const Session *s)) {
+        const char *id = json_string_value(json_object_get(parameters, "session"));
+        char reason[ACCESS_REASON_MAX];
+        Session *s;
+
+        if (!id) {
+                client_error(c, ERROR_INVALID_PARAMETER, "parameter", "session");
+                return NULL;
+        }
+        s = session_access_find(m, id);
+        if (!s) {
+                client_error(c, ERROR_NO_SUCH_SESSION, "reason", "no open session has this id");
+                return NULL;
+        }
+        if (!may(c, s)) {
+                (void)snprintf(reason, sizeof(reason), "only its own user and root may %s session %s", what, s->id);
+                record_denied(m, c, s, reason);
+                client_error(c, ERROR_NOT_AUTHORIZED, "reason", reason);
+                return NULL;
+        }
+        return s;
+}
+
+static const char *state_name(const Session *s) {
+        return s->state == SESSION_RELAYING ? "attached" : "starting";
+}
+
+json_t *session_access_json(Manager *m, const Session *s) {
+        char since[32];
+        struct tm tm;
+
+        (void)gmtime_r(&s->since, &tm);
+        (void)strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", &tm);
+        return json_pack("{s:s, s:I, s:o, s:i, s:i, s:s, s:o, s:s, s:s, s:f, s:I, s:I}", "session", s->id, "uid",
+                         (json_int_t)s->peer.uid, "user", access_nullable(names_get(m->names, s->peer.uid)), "client",
+                         (int)s->peer.pid, "pid", (int)s->target_pid, "comm", s->target_comm, "unit",
+                         access_nullable(s->target_unit), "state", state_name(s), "since", since, "idle",
+                         (double)(recorder_clock() - s->last_input) / 1e6, "input", (json_int_t)s->to_agent.position,
+                         "output", (json_int_t)s->to_client.position);
+}
