@@ -28,7 +28,7 @@ static Session *refuse_consume(int fd) {
         return NULL;
 }
 
-Session *connection_admit_consume(int fd, bool room) {
+Session *connection_admit_consume(int fd, bool room, const Service *service) {
         unsigned long version;
         Session *s;
         Peer peer;
@@ -61,20 +61,38 @@ Session *connection_admit_consume(int fd, bool room) {
         }
         if (version > 0 && version != CONSOLE_VERSION)
                 s->ending = true; /* the hello says which versions there are, and that is all */
+        s->function = service->function;
         return s;
 }
 
-void connection_begin(Session *s) {
-        if (s->framed) {
-                (void)framed_hello(s, 0);
-                return;
-        }
+static int start_console(Session *s) {
         s->run = SESSION_RUNS_CONSOLE;
         s->open_banner = true;
         pthread_mutex_lock(&s->lock);
         overdue_begin(&s->opened, false, false);
         pthread_mutex_unlock(&s->lock);
-        if (runner_start(s) < 0) {
+        return runner_start(s);
+}
+
+static int start_function(Session *s) {
+        int r = session_give(s);
+
+        s->run = SESSION_RUNS_FUNCTION;
+        return r < 0 ? r : runner_start(s);
+}
+
+static void start(Session *s) {
+        int r;
+
+        if (s->framed) {
+                (void)framed_hello(s, 0);
+                return;
+        }
+        if (s->function || runner_has_function())
+                r = start_function(s);
+        else
+                r = start_console(s);
+        if (r < 0) {
                 log_line("No thread for a console could be started.");
                 s->ending = true;
         }
@@ -83,6 +101,36 @@ void connection_begin(Session *s) {
 static void lose(Session *s) {
         if (session_lose(s))
                 runner_interrupt(s);
+}
+
+void connection_begin(Session *s) {
+        if (!runner_decides()) {
+                start(s);
+                return;
+        }
+        s->verdict = SESSION_ASKED;
+        s->undecided = true;
+        if (runner_ask(s) < 0) {
+                log_line("No thread could be started to check a client's credentials.");
+                lose(s);
+        }
+}
+
+void connection_judge(Session *s) {
+        SessionVerdict verdict;
+
+        if (!s->undecided)
+                return;
+        pthread_mutex_lock(&s->lock);
+        verdict = s->verdict;
+        if (verdict == SESSION_PASSED)
+                s->verdict = SESSION_ADMITTED;
+        pthread_mutex_unlock(&s->lock);
+        s->undecided = verdict == SESSION_ASKED;
+        if (verdict == SESSION_PASSED)
+                start(s);
+        else if (verdict == SESSION_REFUSED)
+                lose(s);
 }
 
 /* ETX interrupts at once, and what was typed before it is forgotten. */
@@ -167,7 +215,7 @@ uint32_t connection_wants(Session *s) {
         uint32_t events = s->blocked ? EPOLLOUT : 0;
 
         pthread_mutex_lock(&s->lock);
-        if (!s->saw_end && !s->ending)
+        if (!s->saw_end && !s->ending && s->verdict == SESSION_ADMITTED)
                 events |= EPOLLIN;
         pthread_mutex_unlock(&s->lock);
         return events;
@@ -220,7 +268,8 @@ bool connection_send(Session *s, bool *ret_ending) {
         *ret_ending = s->ending && !queue_empty(&s->queue);
         if (*ret_ending && session_stalled(s, &s->stall))
                 s->lost = true;
-        over = s->lost || (s->ending && queue_empty(&s->queue));
+        over = s->lost || s->given_away ||
+               (s->ending && queue_empty(&s->queue) && s->verdict == SESSION_ADMITTED);
         pthread_mutex_unlock(&s->lock);
         return !over;
 }
@@ -241,10 +290,12 @@ void connection_end(Session *s, bool interrupt) {
         if (session_lose(s) && interrupt)
                 runner_interrupt(s);
         pthread_mutex_lock(&s->lock);
-        shutdown(s->fd, SHUT_RDWR);
-        /* Unread bytes would make the client's next read fail with ECONNRESET instead of its end. */
-        for (int i = 0; i < 256 && recv(s->fd, buffer, sizeof(buffer), MSG_DONTWAIT) > 0; i++)
-                ;
+        if (!s->given_away) {
+                shutdown(s->fd, SHUT_RDWR);
+                /* Unread bytes would make the client's next read fail with ECONNRESET instead of its end. */
+                for (int i = 0; i < 256 && recv(s->fd, buffer, sizeof(buffer), MSG_DONTWAIT) > 0; i++)
+                        ;
+        }
         close(s->fd);
         s->fd = -1;
         pthread_mutex_unlock(&s->lock);

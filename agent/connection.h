@@ -9,13 +9,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/service.h"
 #include "agent/session.h"
 
 /* Takes over an accepted descriptor. NULL when the client was refused: it has seen no byte. */
-Session *connection_admit_consume(int fd, bool room);
+Session *connection_admit_consume(int fd, bool room, const Service *service);
 
-/* The session is watched now: greets a framed client, starts a plain one's console. */
+/* The session is watched now: greets a framed client, starts a plain one's console; or has the
+ * application asked first. */
 void connection_begin(Session *s);
+
+/* Acts on the application's word, where it has been asked. */
+void connection_judge(Session *s);
 
 /* What epoll says of it. */
 void connection_event(Session *s, uint32_t events);

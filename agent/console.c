@@ -7,8 +7,11 @@
 
 #include "agent/client.h"
 #include "agent/console.h"
+#include "agent/credentials.h"
 #include "agent/evaluate.h"
 #include "agent/gil.h"
+#include "agent/handler.h"
+#include "agent/hooks.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/overdue.h"
@@ -82,22 +85,29 @@ static void forget_interrupt(void) {
         PyErr_Restore(type, value, traceback);
 }
 
-static PyObject *run_code(Client *c, PyObject *code) {
+/* Evaluates code in the console's namespace; or calls a function with that namespace. */
+static PyObject *run(Client *c, PyObject *code, PyObject *function) {
         PyObject *result;
+        sigset_t mask;
 
         if (session_begin_code(c->session) != 0) {
                 PyErr_SetNone(PyExc_KeyboardInterrupt);
                 return NULL;
         }
-        thread_mask_as_main();
-        result = PyEval_EvalCode(code, c->globals, c->globals);
-        thread_mask_native();
+        thread_mask_as_main(&mask);
+        result = code != NULL ? PyEval_EvalCode(code, c->globals, c->globals)
+                              : PyObject_CallFunctionObjArgs(function, c->globals, NULL);
+        thread_mask_restore(&mask);
         session_end_code(c->session);
         /* One that was raised too late is for nobody. */
         PyThreadState_SetAsyncExc(c->session->thread_id, NULL);
         if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
                 forget_interrupt();
         return result;
+}
+
+static PyObject *run_code(Client *c, PyObject *code) {
+        return run(c, code, NULL);
 }
 
 /* With the GIL, unless that came too late or nobody wants them. */
@@ -219,6 +229,22 @@ static const char *run_lines(Client *c, PyObject *compiler, PyObject *lines) {
         return "exit";
 }
 
+/* The application has a prompt of its own. */
+static void run_replaced_repl(Client *c, JsonBuffer *ret_end) {
+        PyObject *function = hooks_get(HOOK_HANDLE_REPL), *result = NULL;
+
+        (void)client_settle_stacks(c);
+        if (function != NULL)
+                result = run(c, NULL, function);
+        if (result == NULL && PyErr_ExceptionMatches(PyExc_SystemExit))
+                PyErr_Clear();
+        else if (result == NULL)
+                evaluate_say_exception(c, true);
+        Py_XDECREF(result);
+        Py_XDECREF(function);
+        jsonbuf_raw(ret_end, "{\"reason\":\"exit\"}");
+}
+
 static void run_console(Client *c, JsonBuffer *ret_end) {
         PyObject *codeop, *compiler = NULL, *lines = PyList_New(0);
         const char *reason = "exit";
@@ -256,6 +282,7 @@ static void drop_globals(Client *c) {
 /* Runs what the session asks for, with everything in its place. */
 static void run_client(Client *c) {
         Session *s = c->session;
+        Client *outer = client_current();
         JsonBuffer end = JSON_BUFFER_INIT;
 
         client_set_current(c);
@@ -263,6 +290,8 @@ static void run_client(Client *c) {
                 session_receive_copies(s, !c->exec, !c->exec && c->redirect_stderr);
                 if (c->exec)
                         evaluate_exec(c, run_code, &end);
+                else if (hooks_replaced(HOOK_HANDLE_REPL))
+                        run_replaced_repl(c, &end);
                 else
                         run_console(c, &end);
 
@@ -278,11 +307,18 @@ static void run_client(Client *c) {
                 client_end(c, &end);
         }
         jsonbuf_done(&end);
-        client_set_current(NULL);
+        client_set_current(outer);
 }
 
-/* With the GIL, from the thread's first Python line to its last. */
-static void serve(Session *s) {
+/* A session's code has forked: this is the child, and there is nothing here to return to. */
+static void end_child(Session *s) {
+        if (s->owner != getpid()) {
+                listener_close();
+                _exit(0);
+        }
+}
+
+void console_serve(Session *s) {
         Client c = { .session = s, .exec = s->run == SESSION_RUNS_EXEC };
 
         s->thread_id = PyThread_get_thread_ident();
@@ -296,13 +332,8 @@ static void serve(Session *s) {
                 client_end(&c, &JSON_BUFFER_INIT);
         }
         Py_CLEAR(c.globals);
-        shutdown_forget_thread();
         PyErr_Clear();
-        /* A session's code has forked: this is the child, and there is nothing here to return to. */
-        if (s->owner != getpid()) {
-                listener_close();
-                _exit(0);
-        }
+        end_child(s);
 }
 
 static void *console_main(void *arg) {
@@ -317,7 +348,12 @@ static void *console_main(void *arg) {
                  (long)s->peer.pid, (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
 
         if (gil_take(&state)) {
-                serve(s);
+                if (s->run == SESSION_RUNS_FUNCTION)
+                        handler_run(s);
+                else
+                        console_serve(s);
+                end_child(s);
+                shutdown_forget_thread();
                 gil_give(state);
         }
 
@@ -359,4 +395,10 @@ static void interrupt(Session *s) {
         }
 }
 
-const Runner console_runner = { .start = start, .interrupt = interrupt };
+const Runner console_runner = {
+        .start = start,
+        .interrupt = interrupt,
+        .has_function = handler_replaced,
+        .decides = credentials_replaced,
+        .ask = credentials_ask,
+};

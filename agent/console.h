@@ -10,5 +10,8 @@
 
 #include "agent/runner.h"
 
+/* Runs what the session asks for in the calling thread. GIL held. */
+void console_serve(Session *s);
+
 /* Its functions are for the I/O thread. */
 extern const Runner console_runner;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/console.h"
+#include "agent/errors.h"
 #include "agent/fork.h"
 #include "agent/gil.h"
 #include "agent/framed.h"
@@ -23,37 +24,8 @@
 static struct {
         bool installed;
         long number; /* of the installation */
-        PyObject *already_installed; /* owned for good */
-        bool ready;                  /* what is done once a process is done */
+        bool ready;  /* what is done once a process is done */
 } install;
-
-static const struct {
-        const char *name, *doc;
-} exceptions[] = {
-        { "manhole.AlreadyInstalled", "manhole.install() was called before, and strict is true." },
-        { "manhole.NotInstalled", "manhole.install() was not called." },
-        { "manhole.ConfigurationConflict", "The options contradict each other." },
-        { "manhole.SuspiciousClient", "The client is neither our own user nor root." },
-};
-
-int install_setup(PyObject *module) {
-        for (size_t i = 0; i < sizeof(exceptions) / sizeof(exceptions[0]); i++) {
-                PyObject *exception =
-                        PyErr_NewExceptionWithDoc(exceptions[i].name, exceptions[i].doc, NULL, NULL);
-
-                if (exception == NULL)
-                        return -1;
-                if (i == 0) {
-                        Py_INCREF(exception);
-                        install.already_installed = exception;
-                }
-                if (PyModule_AddObject(module, strrchr(exceptions[i].name, '.') + 1, exception) < 0) {
-                        Py_DECREF(exception);
-                        return -1;
-                }
-        }
-        return 0;
-}
 
 /* Appends `"name":"text of a sys attribute"`, or null. */
 static void describe(JsonBuffer *b, const char *name, PyObject *text, size_t n_max) {
@@ -153,7 +125,7 @@ static bool reinstalls(const Options *o) {
 static void after_fork(void) {
         const Options *o = settings_get();
 
-        install.installed = reinstalls(o) && listener_open_later(o->reinstall_delay, o->daemon_connection) == 0;
+        install.installed = reinstalls(o) && listener_open_later(o->reinstall_delay, &o->service) == 0;
 }
 
 /* The same, once Python runs again: says so. */
@@ -223,7 +195,7 @@ PyObject *install_install(PyObject *self, PyObject *kwargs) {
         shutdown_wrap();
         if (install.installed && o.strict) {
                 options_done(&o);
-                PyErr_SetString(install.already_installed, "Manhole already installed!");
+                PyErr_SetString(errors_get(ERROR_ALREADY_INSTALLED), "Manhole already installed!");
                 return NULL;
         }
 
@@ -240,7 +212,7 @@ PyObject *install_install(PyObject *self, PyObject *kwargs) {
         /* The application wins: without a socket it runs on, and the log says why. */
         if (o.thread)
                 (void)listener_open(o.socket_path != NULL ? PyBytes_AsString(o.socket_path) : NULL,
-                                    o.daemon_connection);
+                                    &o.service);
 
         options_done(&old);
         log_flush();
@@ -273,5 +245,27 @@ PyObject *install_dump(PyObject *self, PyObject *args) {
         Py_DECREF(text);
         if (r < 0)
                 return NULL;
+        Py_RETURN_NONE;
+}
+
+PyObject *install_locals(PyObject *self, PyObject *args) {
+        PyObject *locals = settings_get()->locals;
+
+        if (locals == NULL)
+                return PyDict_New();
+        Py_INCREF(locals);
+        return locals;
+}
+
+PyObject *install_log(PyObject *self, PyObject *text) {
+        PyObject *bytes;
+
+        if (install.number == 0)
+                return PyErr_Format(errors_get(ERROR_NOT_INSTALLED), "Manhole is not installed!");
+        bytes = PyUnicode_AsEncodedString(text, "ascii", "ignore");
+        if (bytes == NULL)
+                return NULL;
+        log_line("%s", PyBytes_AsString(bytes));
+        Py_DECREF(bytes);
         Py_RETURN_NONE;
 }

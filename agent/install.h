@@ -7,9 +7,6 @@
 
 #include <Python.h>
 
-/* Creates the exceptions and adds them to the module. 0, or -1 with an exception set. */
-int install_setup(PyObject *module);
-
 /* install(options: dict) -> int, a number for release(). */
 PyObject *install_install(PyObject *self, PyObject *kwargs);
 
@@ -18,3 +15,9 @@ PyObject *install_release(PyObject *self, PyObject *number);
 
 /* dump_stacktraces() */
 PyObject *install_dump(PyObject *self, PyObject *args);
+
+/* locals() -> dict: the option, which all handle_connection_exec() share. */
+PyObject *install_locals(PyObject *self, PyObject *args);
+
+/* log(text): a line as the agent's own. NotInstalled before the first installation. */
+PyObject *install_log(PyObject *self, PyObject *text);

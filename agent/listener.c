@@ -33,7 +33,7 @@ static struct {
         pthread_mutex_t lock;
         pthread_cond_t changed;
         Endpoint endpoint;
-        bool daemon_connection;
+        Service service;
         bool opening;          /* a thread is between bind() and telling so */
         unsigned n_changes;    /* of the endpoint: what was to be opened later, and is it still wanted? */
         bool finished;         /* the process ends: no socket any more */
@@ -41,6 +41,7 @@ static struct {
         bool stopping;         /* tell and close every client */
         int epoll_fd;          /* owned; open while the thread lives */
         Session *sessions;     /* referenced */
+        Session *adopted;      /* referenced; the I/O thread has yet to add them */
         size_t n_sessions;
         size_t n_consoles;
 
@@ -95,9 +96,9 @@ bool listener_wait_consoles(int msec) {
         bool idle;
 
         pthread_mutex_lock(&listener.lock);
-        if (listener.n_consoles > 0 && !listener.daemon_connection)
+        if (listener.n_consoles > 0 && !listener.service.daemon_connection)
                 (void)wait_change(msec * INT64_C(1000000));
-        idle = listener.n_consoles == 0 || listener.daemon_connection;
+        idle = listener.n_consoles == 0 || listener.service.daemon_connection;
         pthread_mutex_unlock(&listener.lock);
         return idle;
 }
@@ -112,14 +113,15 @@ static void watch_accept(bool on) {
         listener.accept_paused = !on;
 }
 
-static void add_session(Session *s) {
+/* Takes over a reference. */
+static int add_session(Session *s) {
         struct epoll_event event = { .data.ptr = s };
 
         s->events = event.events = EPOLLIN;
         if (epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, s->fd, &event) < 0) {
                 log_line("Cannot watch a client: %s", strerror(errno));
                 session_unref(s);
-                return;
+                return -1;
         }
         pthread_mutex_lock(&listener.lock);
         s->next = listener.sessions;
@@ -128,8 +130,27 @@ static void add_session(Session *s) {
         listener.sessions = s;
         listener.n_sessions++;
         pthread_mutex_unlock(&listener.lock);
+        return 0;
+}
 
-        connection_begin(s);
+static void add_adopted(void) {
+        Session *s;
+
+        do {
+                pthread_mutex_lock(&listener.lock);
+                s = listener.adopted;
+                if (s != NULL)
+                        listener.adopted = s->next;
+                pthread_mutex_unlock(&listener.lock);
+                if (s != NULL) {
+                        s->next = NULL;
+                        /* Whoever serves it sees a client that is gone. */
+                        session_ref(s);
+                        if (add_session(s) < 0)
+                                (void)session_lose(s);
+                        session_unref(s);
+                }
+        } while (s != NULL);
 }
 
 static void remove_session(Session *s) {
@@ -157,10 +178,12 @@ static void remove_session(Session *s) {
 
 static void accept_clients(void) {
         for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
+                Service service;
                 Session *s;
                 int fd, r;
 
                 pthread_mutex_lock(&listener.lock);
+                service = listener.service;
                 fd = listener.endpoint.fd < 0
                              ? -1
                              : accept4(listener.endpoint.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -171,9 +194,9 @@ static void accept_clients(void) {
                                 watch_accept(false);
                         return;
                 }
-                s = connection_admit_consume(fd, listener.n_sessions < LISTENER_SESSIONS_MAX);
-                if (s != NULL)
-                        add_session(s);
+                s = connection_admit_consume(fd, listener.n_sessions < LISTENER_SESSIONS_MAX, &service);
+                if (s != NULL && add_session(s) == 0)
+                        connection_begin(s);
         }
 }
 
@@ -184,6 +207,7 @@ static int serve_session(Session *s) {
         bool ending;
         int msec;
 
+        connection_judge(s);
         if (!connection_send(s, &ending)) {
                 remove_session(s);
                 return -1;
@@ -237,7 +261,7 @@ static bool thread_is_over(bool *ret_stopping) {
 
         pthread_mutex_lock(&listener.lock);
         *ret_stopping = listener.stopping;
-        over = listener.endpoint.fd < 0 && listener.sessions == NULL;
+        over = listener.endpoint.fd < 0 && listener.sessions == NULL && listener.adopted == NULL;
         if (over) {
                 close(listener.epoll_fd);
                 wake_close();
@@ -278,6 +302,7 @@ static void *io_main(void *arg) {
                         else
                                 connection_event(events[i].data.ptr, events[i].events);
                 }
+                add_adopted();
                 timeout = serve_sessions();
         }
         return NULL;
@@ -311,7 +336,7 @@ static int start_thread(void) {
 }
 
 /* @n_changes: gives up if the endpoint has changed since it was that. */
-static int open_endpoint(const char *path, bool daemon_connection, const unsigned *n_changes) {
+static int open_endpoint(const char *path, const Service *service, const unsigned *n_changes) {
         struct epoll_event event = { .events = EPOLLIN, .data.ptr = &listener.endpoint };
         Endpoint endpoint = ENDPOINT_INIT;
         char own_path[64];
@@ -337,7 +362,7 @@ static int open_endpoint(const char *path, bool daemon_connection, const unsigne
         assert(listener.endpoint.fd < 0);
         listener.n_changes++;
         listener.endpoint = endpoint;
-        listener.daemon_connection = daemon_connection;
+        listener.service = *service;
         r = start_thread();
         if (r == 0 && epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, endpoint.fd, &event) < 0)
                 r = -errno;
@@ -355,14 +380,14 @@ static int open_endpoint(const char *path, bool daemon_connection, const unsigne
         return 0;
 }
 
-int listener_open(const char *path, bool daemon_connection) {
-        return open_endpoint(path, daemon_connection, NULL);
+int listener_open(const char *path, const Service *service) {
+        return open_endpoint(path, service, NULL);
 }
 
 typedef struct Later {
         struct timespec at;
         unsigned n_changes;
-        bool daemon_connection;
+        Service service;
 } Later;
 
 static void *later_main(void *arg) {
@@ -382,7 +407,7 @@ static void *later_main(void *arg) {
         pthread_mutex_unlock(&listener.lock);
         if (!wanted)
                 return NULL;
-        (void)open_endpoint(NULL, later.daemon_connection, &later.n_changes);
+        (void)open_endpoint(NULL, &later.service, &later.n_changes);
         pthread_mutex_lock(&listener.lock);
         listener.opening = false;
         pthread_cond_broadcast(&listener.changed);
@@ -390,7 +415,7 @@ static void *later_main(void *arg) {
         return NULL;
 }
 
-int listener_open_later(double delay_sec, bool daemon_connection) {
+int listener_open_later(double delay_sec, const Service *service) {
         Later *later = malloc(sizeof(*later));
         int64_t at = session_now_ns() + (int64_t)(delay_sec * 1e9);
         int r;
@@ -399,7 +424,7 @@ int listener_open_later(double delay_sec, bool daemon_connection) {
                 return -ENOMEM;
         *later = (Later){
                 .at = { .tv_sec = at / 1000000000, .tv_nsec = at % 1000000000 },
-                .daemon_connection = daemon_connection,
+                .service = *service,
         };
         pthread_mutex_lock(&listener.lock);
         later->n_changes = listener.n_changes;
@@ -407,6 +432,21 @@ int listener_open_later(double delay_sec, bool daemon_connection) {
         r = thread_start(later_main, later, IO_STACK_SIZE);
         if (r < 0)
                 free(later);
+        return r;
+}
+
+int listener_adopt(Session *s) {
+        int r = -ECANCELED;
+
+        pthread_mutex_lock(&listener.lock);
+        if (!listener.finished)
+                r = start_thread();
+        if (r == 0) {
+                s->next = listener.adopted;
+                listener.adopted = session_ref(s);
+        }
+        pthread_mutex_unlock(&listener.lock);
+        wake_ring();
         return r;
 }
 
@@ -452,6 +492,10 @@ void listener_fork_child(Session *current) {
         for (Session *s = listener.sessions; s != NULL; s = s->next)
                 if (s->fd >= 0)
                         close(s->fd);
+        for (Session *s = listener.adopted; s != NULL; s = s->next)
+                if (s->fd >= 0)
+                        close(s->fd);
+        listener.adopted = NULL;
         if (current != NULL) {
                 pthread_mutex_init(&current->lock, NULL);
                 pthread_cond_init(&current->changed, NULL);

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "agent/service.h"
 #include "agent/session.h"
 
 /* Connections at a time; a further one is closed at once. */
@@ -26,13 +27,13 @@
 #define LISTENER_CONSOLES_MAX (2 * LISTENER_SESSIONS_MAX)
 
 /* Opens the socket at @path (NULL: /tmp/manhole-PID) and serves it, starting the thread if need be. Logs what fails.
- * @daemon_connection: consoles do not keep the process alive. Any thread. 0 or negative errno. */
-int listener_open(const char *path, bool daemon_connection);
+ * Any thread. 0 or negative errno. */
+int listener_open(const char *path, const Service *service);
 
 /* As listener_open(), for this process's own path and after @delay_sec, in a thread that does not
  * stand in the way of an exec() before that. Dropped if another open, close or fork comes first. Any
  * thread; also a child after fork. */
-int listener_open_later(double delay_sec, bool daemon_connection);
+int listener_open_later(double delay_sec, const Service *service);
 
 /* Removes and closes the socket; clients that are connected stay. Any thread. */
 void listener_close(void);
@@ -40,6 +41,9 @@ void listener_close(void);
 /* Closes the socket, tells and closes every client, and waits for the thread, a second at most, and a
  * moment for the consoles. GIL not held. */
 void listener_stop(void);
+
+/* Serves a session whose connection did not come through the socket. Any thread. 0 or negative errno. */
+int listener_adopt(Session *s);
 
 /* Gives every console a copy of what another thread has written. Any thread. */
 void listener_copy(const void *data, size_t n, bool is_stderr);

@@ -169,6 +169,30 @@ void log_line(const char *format, ...) {
                 write_fd(fd, text, kept);
 }
 
+void log_raised(const char *what) {
+        PyObject *type, *value, *traceback, *name = NULL, *text = NULL, *bytes = NULL;
+
+        PyErr_Fetch(&type, &value, &traceback);
+        PyErr_NormalizeException(&type, &value, &traceback);
+        if (what != NULL)
+                text = PyUnicode_FromFormat("%s: %R", what, value);
+        else if ((name = PyObject_GetAttrString(type, "__name__")) != NULL)
+                text = PyUnicode_FromFormat("%U: %S", name, value);
+        if (text != NULL)
+                bytes = PyUnicode_AsEncodedString(text, "ascii", "ignore");
+        if (bytes != NULL)
+                log_line("%s", PyBytes_AsString(bytes));
+        else
+                log_line("%s: an exception that cannot be shown", what != NULL ? what : "A client");
+        PyErr_Clear();
+        Py_XDECREF(bytes);
+        Py_XDECREF(text);
+        Py_XDECREF(name);
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+}
+
 void log_reset(void) {
         pthread_mutex_init(&log_state.lock, NULL);
         log_state.head = log_state.tail = NULL;

@@ -18,6 +18,9 @@ void log_configure(bool enabled, int fd, void *object);
 /* Any thread, GIL not needed. Bytes that are not ASCII are left out. */
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Logs the exception that is set, and clears it: "Type: message", or after @what its repr. GIL held. */
+void log_raised(const char *what);
+
 /* Writes what still waits for the errand. GIL held. */
 void log_flush(void);
 

@@ -6,12 +6,30 @@
  */
 #include <Python.h>
 
+#include "agent/credentials.h"
+#include "agent/direct.h"
+#include "agent/errors.h"
+#include "agent/hooks.h"
 #include "agent/install.h"
 
 static PyMethodDef methods[] = {
         { "install", install_install, METH_O, "install(options) -> number\n\nSee manhole.install()." },
         { "release", install_release, METH_O, "release(number)\n\nUndoes that installation." },
         { "dump_stacktraces", install_dump, METH_NOARGS, "Prints every thread's stack to stderr." },
+        { "locals", install_locals, METH_NOARGS, "locals() -> dict\n\nThe option." },
+        { "log", install_log, METH_O, "log(text)\n\nWrites a line as the agent's own." },
+        { "notice", hooks_notice, METH_VARARGS, "notice(name, value)\n\nThe package's attribute has changed." },
+        { "get_peercred", credentials_get_peercred, METH_O,
+          "get_peercred(sock) -> (pid, uid, gid)\n\nWho is at the other end of a connected socket." },
+        { "check_credentials", credentials_check, METH_O,
+          "check_credentials(client) -> (pid, uid, gid)\n\nRaises SuspiciousClient for anybody but our own "
+          "user and root." },
+        { "handle_connection_repl", direct_handle_connection_repl, METH_O,
+          "handle_connection_repl(client)\n\nA console on a socket, with stacks and banner; closes it." },
+        { "handle_connection_exec", direct_handle_connection_exec, METH_O,
+          "handle_connection_exec(client)\n\nRuns the lines that come, without redirection; closes it." },
+        { "handle_repl", direct_handle_repl, METH_O,
+          "handle_repl(locals)\n\nStacks and an interactive prompt on the standard streams." },
         {},
 };
 
@@ -31,7 +49,7 @@ PyMODINIT_FUNC PyInit__agent(void);
 PyMODINIT_FUNC PyInit__agent(void) {
         PyObject *module = PyModule_Create(&definition);
 
-        if (module != NULL && install_setup(module) < 0)
+        if (module != NULL && (errors_setup(module) < 0 || hooks_setup(module) < 0))
                 Py_CLEAR(module);
         return module;
 }

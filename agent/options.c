@@ -38,7 +38,7 @@ static int parse_thread(Options *o, const char *name, PyObject *value) {
 }
 
 static int parse_daemon_connection(Options *o, const char *name, PyObject *value) {
-        return parse_bool(name, value, &o->daemon_connection);
+        return parse_bool(name, value, &o->service.daemon_connection);
 }
 
 static int parse_patch_fork(Options *o, const char *name, PyObject *value) {
@@ -146,9 +146,14 @@ static int parse_connection_handler(Options *o, const char *name, PyObject *valu
                         return 0;
                 if (PyUnicode_CompareWithASCIIString(value, "exec") != 0)
                         return refuse(PyExc_ValueError, name, "\"repl\", \"exec\" or a function is wanted");
-        } else if (!PyCallable_Check(value))
+                o->exec_lines = true;
+        } else if (PyCallable_Check(value)) {
+                Py_INCREF(value);
+                o->connection_handler = value;
+        } else
                 return refuse(PyExc_TypeError, name, "\"repl\", \"exec\" or a function is wanted");
-        return refuse(PyExc_NotImplementedError, name, "only \"repl\" is honoured yet");
+        o->service.function = true;
+        return 0;
 }
 
 static const struct {
@@ -198,6 +203,12 @@ int options_parse(PyObject *kwargs, Options *ret) {
                         options_done(&o);
                         return -1;
                 }
+        if (o.locals == NULL)
+                o.locals = PyDict_New();
+        if (o.locals == NULL) {
+                options_done(&o);
+                return -1;
+        }
         *ret = o;
         return 0;
 }
@@ -206,4 +217,5 @@ void options_done(Options *o) {
         Py_CLEAR(o->verbose_object);
         Py_CLEAR(o->socket_path);
         Py_CLEAR(o->locals);
+        Py_CLEAR(o->connection_handler);
 }

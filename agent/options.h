@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 
+#include "agent/service.h"
+
 typedef struct Options {
         bool verbose;
         int verbose_fd;
@@ -17,10 +19,12 @@ typedef struct Options {
         bool patch_fork; /* a child after fork gets a socket of its own */
         double reinstall_delay;
         PyObject *socket_path; /* owned bytes, or NULL for /tmp/manhole-PID */
-        PyObject *locals;      /* owned dict, or NULL */
+        PyObject *locals;      /* owned dict */
         bool redirect_stderr;
         bool thread;
-        bool daemon_connection;
+        Service service;
+        bool exec_lines;              /* connection_handler="exec" */
+        PyObject *connection_handler; /* owned: a function; or NULL */
 } Options;
 
 /* Reads the keyword arguments. On failure -1 with an exception set, and @ret untouched. */

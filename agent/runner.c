@@ -14,3 +14,15 @@ int runner_start(Session *s) {
 void runner_interrupt(Session *s) {
         runner->interrupt(s);
 }
+
+bool runner_has_function(void) {
+        return runner->has_function();
+}
+
+bool runner_decides(void) {
+        return runner->decides();
+}
+
+int runner_ask(Session *s) {
+        return runner->ask(s);
+}

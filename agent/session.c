@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ Session *session_new_consume(int fd, const Peer *peer, bool framed) {
         }
         s->n_refs = 1;
         s->fd = s->accepted_fd = fd;
+        s->given_fd = -1;
         s->owner = getpid();
         s->peer = *peer;
         s->framed = framed;
@@ -54,6 +56,8 @@ Session *session_unref(Session *s) {
                 return NULL;
         if (s->fd >= 0)
                 close(s->fd);
+        if (s->given_fd >= 0)
+                close(s->given_fd);
         inbox_done(&s->inbox);
         queue_clear(&s->queue);
         free(s->source);
@@ -82,6 +86,51 @@ int session_offer(Session *s, uint32_t type, const void *data, size_t n) {
         if (r == 0)
                 wake_ring();
         return r;
+}
+
+void session_judge(Session *s, bool allowed) {
+        pthread_mutex_lock(&s->lock);
+        s->verdict = allowed ? SESSION_PASSED : SESSION_REFUSED;
+        pthread_mutex_unlock(&s->lock);
+        wake_ring();
+}
+
+/* Under the lock. */
+static int duplicate_fd(Session *s) {
+        int fd = s->fd < 0 ? -1 : fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
+
+        return fd >= 0 ? fd : s->fd < 0 ? -ENOTCONN : -errno;
+}
+
+int session_duplicate_fd(Session *s) {
+        int fd;
+
+        pthread_mutex_lock(&s->lock);
+        fd = duplicate_fd(s);
+        pthread_mutex_unlock(&s->lock);
+        return fd;
+}
+
+int session_give(Session *s) {
+        int fd;
+
+        pthread_mutex_lock(&s->lock);
+        fd = duplicate_fd(s);
+        if (fd >= 0)
+                s->given_fd = fd;
+        pthread_mutex_unlock(&s->lock);
+        s->given_away = fd >= 0;
+        return fd < 0 ? fd : 0;
+}
+
+int session_take(Session *s) {
+        int fd;
+
+        pthread_mutex_lock(&s->lock);
+        fd = s->given_fd;
+        s->given_fd = -1;
+        pthread_mutex_unlock(&s->lock);
+        return fd;
 }
 
 int session_answer(Session *s, uint32_t id, const void *data, size_t n) {

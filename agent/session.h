@@ -40,7 +40,16 @@ typedef enum SessionRun {
         SESSION_RUNS_NOTHING,
         SESSION_RUNS_CONSOLE,
         SESSION_RUNS_EXEC,
+        SESSION_RUNS_FUNCTION, /* of the application, with the socket itself */
 } SessionRun;
+
+/* Whether the application lets the client in, where it wants to be asked (credentials.h). */
+typedef enum SessionVerdict {
+        SESSION_ADMITTED,
+        SESSION_ASKED,   /* nothing is read or sent yet */
+        SESSION_PASSED,  /* the I/O thread has still to begin */
+        SESSION_REFUSED, /* the I/O thread has still to close */
+} SessionVerdict;
 
 /* Stacks that the client wants to see: who has them with the GIL shows them, unless they are overdue
  * (overdue.h). */
@@ -82,7 +91,9 @@ typedef struct Session {
         Wish opened; /* stacks at the beginning of a console */
         Wish asked;  /* the request for stacks */
         uint64_t n_sent;
+        SessionVerdict verdict;
         bool lost;        /* nothing is read or sent any more */
+        int given_fd;     /* owned: the connection, for whoever serves it instead; or -1 */
         bool ending;      /* send what waits, then close */
         bool interrupted; /* asked for and not yet taken */
         bool waiting;     /* the console thread waits here, without the GIL */
@@ -103,6 +114,9 @@ typedef struct Session {
         size_t n_payload;
         bool blocked;    /* the socket took no more */
         bool saw_end;    /* the client has shut its side down */
+        bool function;   /* a plain one is to be served by a function */
+        bool given_away; /* somebody else serves the connection */
+        bool undecided;  /* the application was asked, and its word is not acted on yet */
         uint32_t events; /* what epoll watches */
         SessionStall stall;
 } Session;
@@ -114,6 +128,17 @@ Session *session_unref(Session *s);
 
 /* Queues output if there is room. Any thread. 0, SESSION_E_FULL, SESSION_E_LOST. */
 int session_offer(Session *s, uint32_t type, const void *data, size_t n);
+
+/* The application's word on the client. Any thread. */
+void session_judge(Session *s, bool allowed);
+
+/* Another descriptor of the connection, for the caller to close; or negative errno. Any thread. */
+int session_duplicate_fd(Session *s);
+
+/* The connection is no longer the I/O thread's, which closes its descriptor and no more; 0 or negative
+ * errno. I/O thread. And takes it, for the caller to close; -1 the second time. Any thread. */
+int session_give(Session *s);
+int session_take(Session *s);
 
 /* As session_offer(), for an answer under another id than the run's. I/O thread. */
 int session_answer(Session *s, uint32_t id, const void *data, size_t n);

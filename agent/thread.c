@@ -49,20 +49,18 @@ void thread_set_name(const char *name) {
         prctl(PR_SET_NAME, name);
 }
 
-void thread_mask_native(void) {
-        sigset_t mask;
-
-        native_mask(&mask);
-        pthread_sigmask(SIG_SETMASK, &mask, NULL);
+void thread_mask_restore(const sigset_t *old) {
+        pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 
-void thread_mask_as_main(void) {
+void thread_mask_as_main(sigset_t *ret_old) {
         char buffer[4096], path[64], *line;
         uint64_t blocked;
         sigset_t mask;
         ssize_t n;
         int fd;
 
+        pthread_sigmask(SIG_SETMASK, NULL, ret_old);
         snprintf(path, sizeof(path), "/proc/self/task/%ld/status", (long)getpid());
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)

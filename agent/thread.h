@@ -10,6 +10,7 @@
  * nothing about a crash in a console.
  */
 
+#include <signal.h>
 #include <stddef.h>
 
 typedef void *(*ThreadRun)(void *arg);
@@ -24,8 +25,8 @@ void thread_set_name(const char *name);
  * User code runs with the signal mask of the process's main thread, so that threads and children
  * it starts do not inherit a full mask. Calling thread only; without /proc nothing changes.
  */
-void thread_mask_as_main(void);
-void thread_mask_native(void);
+void thread_mask_as_main(sigset_t *ret_old);
+void thread_mask_restore(const sigset_t *old);
 
 /*
  * Runs @run in a short-lived thread that holds the GIL: for the little that a thread which never

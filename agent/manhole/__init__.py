@@ -6,12 +6,19 @@
 
 and then `socat - UNIX-CONNECT:/tmp/manhole-PID`, or `manholectl attach PID`.
 """
+import sys
+
 from manhole._agent import (
     AlreadyInstalled,
     ConfigurationConflict,
     NotInstalled,
     SuspiciousClient,
+    check_credentials,
     dump_stacktraces,
+    get_peercred,
+    handle_connection_exec,
+    handle_connection_repl,
+    handle_repl,
 )
 from manhole import _agent
 
@@ -22,7 +29,12 @@ __all__ = [
     "Manhole",
     "NotInstalled",
     "SuspiciousClient",
+    "check_credentials",
     "dump_stacktraces",
+    "get_peercred",
+    "handle_connection_exec",
+    "handle_connection_repl",
+    "handle_repl",
     "install",
 ]
 
@@ -54,6 +66,7 @@ def install(verbose=True, verbose_destination=2, strict=True, **kwargs):
     redirect_stderr: False leaves stderr to the application.
     thread: False opens no socket.
     daemon_connection: True lets the process end while consoles are open.
+    connection_handler: "repl"; "exec", without redirection; or a function that gets the socket.
 
     A socket that cannot be opened is logged and stops nothing. An option that is not honoured yet
     raises NotImplementedError.
@@ -69,3 +82,17 @@ def __getattr__(name):
 
         return [int(s) for s in signal.valid_signals()]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Package(type(_agent)):
+    # The agent learns which of its functions the application replaces without asking for each client.
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        _agent.notice(name, value)
+
+    def __delattr__(self, name):
+        super().__delattr__(name)
+        _agent.notice(name, None)
+
+
+sys.modules[__name__].__class__ = _Package

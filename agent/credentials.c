@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "agent/credentials.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "agent/errors.h"
+#include "agent/gil.h"
+#include "agent/hooks.h"
+#include "agent/listener.h"
+#include "agent/log.h"
+#include "agent/peer.h"
+#include "agent/pysocket.h"
+#include "agent/shutdown.h"
+#include "agent/thread.h"
+
+PyObject *credentials_get_peercred(PyObject *self, PyObject *socket) {
+        int fd = PyObject_AsFileDescriptor(socket), r;
+        Peer peer;
+
+        if (fd < 0)
+                return NULL;
+        r = peer_read(fd, &peer);
+        if (r < 0) {
+                errno = -r;
+                return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        return Py_BuildValue("(lkk)", (long)peer.pid, (unsigned long)peer.uid, (unsigned long)peer.gid);
+}
+
+/* A uid that the application speaks of: anything that is no number is nobody's. */
+static bool is_allowed(PyObject *uid) {
+        long number = PyLong_Check(uid) ? PyLong_AsLong(uid) : -1;
+
+        if (PyErr_Occurred())
+                PyErr_Clear();
+        return number == 0 || (number > 0 && (uid_t)number == geteuid());
+}
+
+PyObject *credentials_check(PyObject *self, PyObject *socket) {
+        PyObject *function, *result = NULL, *credentials = NULL, *pid, *uid, *gid;
+
+        if (hooks_replaced(HOOK_GET_PEERCRED)) {
+                function = hooks_get(HOOK_GET_PEERCRED);
+                if (function != NULL)
+                        result = PyObject_CallFunctionObjArgs(function, socket, NULL);
+                Py_XDECREF(function);
+        } else
+                result = credentials_get_peercred(self, socket);
+        if (result != NULL)
+                credentials = PySequence_Tuple(result);
+        Py_XDECREF(result);
+        if (credentials == NULL)
+                return NULL;
+        if (!PyArg_ParseTuple(credentials, "OOO", &pid, &uid, &gid)) {
+                Py_DECREF(credentials);
+                return NULL;
+        }
+        if (!is_allowed(uid)) {
+                PyErr_Format(errors_get(ERROR_SUSPICIOUS_CLIENT),
+                             "Can't accept client with PID:%S UID:%S GID:%S. It doesn't match the current "
+                             "EUID:%lu or ROOT.",
+                             pid, uid, gid, (unsigned long)geteuid());
+                Py_CLEAR(credentials);
+        }
+        return credentials;
+}
+
+bool credentials_replaced(void) {
+        return hooks_replaced(HOOK_GET_PEERCRED) || hooks_replaced(HOOK_CHECK_CREDENTIALS);
+}
+
+/* GIL held. */
+static bool application_allows(Session *s) {
+        int fd = session_duplicate_fd(s);
+        PyObject *socket = fd < 0 ? NULL : pysocket_new_consume(fd), *function = NULL, *result = NULL;
+        bool allowed;
+
+        if (socket != NULL)
+                function = hooks_get(HOOK_CHECK_CREDENTIALS);
+        if (function != NULL) {
+                sigset_t native;
+
+                thread_mask_as_main(&native);
+                result = PyObject_CallFunctionObjArgs(function, socket, NULL);
+                thread_mask_restore(&native);
+        }
+        allowed = result != NULL;
+        if (PyErr_Occurred()) {
+                log_line("Started ManholeConnectionThread thread. Checking credentials ...");
+                log_raised(NULL);
+        }
+        Py_XDECREF(result);
+        Py_XDECREF(function);
+        pysocket_free(socket);
+        return allowed;
+}
+
+static void *ask_main(void *arg) {
+        Session *s = arg;
+        PyThreadState *state;
+        bool allowed = false;
+
+        thread_set_name("Manhole check");
+        if (gil_take(&state)) {
+                allowed = application_allows(s);
+                shutdown_forget_thread();
+                gil_give(state);
+        }
+        session_judge(s, allowed);
+        listener_console_ends();
+        session_unref(s);
+        return NULL;
+}
+
+int credentials_ask(Session *s) {
+        int r;
+
+        if (!listener_console_begins())
+                return -EAGAIN;
+        session_ref(s);
+        r = thread_start(ask_main, s, 0);
+        if (r < 0) {
+                listener_console_ends();
+                session_unref(s);
+        }
+        return r;
+}
