@@ -142,12 +142,13 @@ static PyObject *compile_tree(PyObject *tree, const char *mode) {
         return code;
 }
 
-/* 3.8 does not limit the depth of a tree, and overflows the stack over it: what compiles as text is not
- * too deep. Later versions limit both; twice would be two warnings. */
+/* Versions up to 3.8 do not limit the depth of a tree, and overflow the stack over it: what compiles as
+ * text is not too deep. Later ones limit both; twice would be two warnings. */
 static bool refuse_depth(PyObject *source) {
+        const char *version = Py_GetVersion();
         PyObject *code;
 
-        if (strncmp(Py_GetVersion(), "3.8.", strlen("3.8.")) != 0)
+        if (strncmp(version, "3.", 2) != 0 || strtol(version + 2, NULL, 10) > 8)
                 return false;
         code = compile_tree(source, "exec");
         Py_XDECREF(code);

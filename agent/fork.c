@@ -45,10 +45,15 @@ static PyObject *after_in_child(PyObject *self, PyObject *args) {
 
 static PyMethodDef after_in_child_def = { "after_in_child", after_in_child, METH_NOARGS, NULL };
 
+/* 3.6 has no such hook: its children count as a C library's. */
 static int register_python(void) {
         PyObject *os = PyImport_ImportModule("os"), *function, *call = NULL, *args = NULL, *kwargs = NULL,
                  *result = NULL;
 
+        if (os != NULL && !PyObject_HasAttrString(os, "register_at_fork")) {
+                Py_DECREF(os);
+                return 0;
+        }
         function = PyCFunction_NewEx(&after_in_child_def, NULL, NULL);
         if (os != NULL)
                 call = PyObject_GetAttrString(os, "register_at_fork");

@@ -13,13 +13,27 @@ static struct {
         bool closed;
 } gil = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
-int gil_setup(void) {
-        /* Exported since 3.7, but in no stable ABI; PyInterpreterState_Get() is in that of 3.9. */
-        PyInterpreterState *(*main_interpreter)(void) =
-                (PyInterpreterState * (*)(void)) dlsym(RTLD_DEFAULT, "PyInterpreterState_Main");
+/* In no stable ABI, but exported: by 3.7 and later the main one itself, by 3.6 the list that it is the
+ * oldest of. PyInterpreterState_Get() is in the stable ABI of 3.9. */
+PyInterpreterState *gil_main_interpreter(void) {
+        typedef PyInterpreterState *First(void), *Next(PyInterpreterState *);
+        First *first = (First *)dlsym(RTLD_DEFAULT, "PyInterpreterState_Main");
+        Next *next = (Next *)dlsym(RTLD_DEFAULT, "PyInterpreterState_Next");
+        PyInterpreterState *oldest;
 
-        if (main_interpreter != NULL)
-                gil.interpreter = main_interpreter();
+        if (first != NULL)
+                return first();
+        first = (First *)dlsym(RTLD_DEFAULT, "PyInterpreterState_Head");
+        if (first == NULL || next == NULL)
+                return NULL;
+        oldest = first();
+        for (PyInterpreterState *i = oldest; i != NULL; i = next(i))
+                oldest = i;
+        return oldest;
+}
+
+int gil_setup(void) {
+        gil.interpreter = gil_main_interpreter();
         if (gil.interpreter == NULL) {
                 PyErr_SetString(PyExc_RuntimeError, "this interpreter does not say which is its main one");
                 return -1;

@@ -19,6 +19,9 @@
 
 #include <stdbool.h>
 
+/* The one that PyGILState_Ensure() enters, or NULL where it cannot be told. Any thread. */
+PyInterpreterState *gil_main_interpreter(void);
+
 /* At the first installation, GIL held. 0, or -1 with an exception set. */
 int gil_setup(void);
 
