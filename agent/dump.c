@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "agent/clock.h"
+#include "agent/gil.h"
 
 /* faulthandler keeps a table by signal, and takes an application's later register() of the same one
  * for a change of ours. So not SIGRTMAX, but one that nobody has a name for; the next lower ones if
@@ -38,6 +39,8 @@
 #define ROUNDS_MAX 40
 /* Where the interpreter's list of threads begins is looked for in so many words of it. */
 #define INTERPRETER_WORDS 4096
+/* And where a thread's entry leads to the next: near its beginning. */
+#define THREAD_WORDS 8
 
 enum {
         RUNNING,
@@ -62,6 +65,13 @@ static struct {
         void *interpreter;
 } threads;
 
+/* In a child whose fork Python does not know of, nothing is left of its parent's threads but their
+ * entries: they are in the list from @first on, and only @forker is here. */
+static struct {
+        bool any;
+        void *first, *forker;
+} stale;
+
 /* faulthandler.register(signal, file=2, all_threads=True, chain=False). */
 static bool register_signal(int signal) {
         PyObject *module = PyImport_ImportModule("faulthandler"), *call = NULL, *result = NULL;
@@ -78,12 +88,10 @@ static bool register_signal(int signal) {
 }
 
 static void find_threads(void) {
-        void *(*main_interpreter)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "PyInterpreterState_Main");
-
         threads.head = (void *(*)(void *))dlsym(RTLD_DEFAULT, "PyInterpreterState_ThreadHead");
         threads.next = (void *(*)(void *))dlsym(RTLD_DEFAULT, "PyThreadState_Next");
-        if (main_interpreter != NULL && threads.head != NULL && threads.next != NULL)
-                threads.interpreter = main_interpreter();
+        if (threads.head != NULL && threads.next != NULL)
+                threads.interpreter = gil_main_interpreter();
 }
 
 void dump_setup(void) {
@@ -102,6 +110,23 @@ void dump_setup(void) {
                 handler = ours.sa_handler;
                 find_threads();
         }
+}
+
+void dump_fork_child(void) {
+        stale.any = true;
+        if (threads.interpreter == NULL)
+                return;
+        stale.first = threads.head(threads.interpreter);
+        stale.forker = PyGILState_GetThisThreadState();
+}
+
+void dump_fork_known(void) {
+        stale.any = false;
+        stale.first = stale.forker = NULL;
+}
+
+bool dump_list_is_stale(void) {
+        return stale.any;
 }
 
 /*
@@ -126,19 +151,44 @@ static void child_failed(int signal) {
         child_finish(CUT);
 }
 
-/* Makes the interpreter's list of threads begin with @thread. That is done to the copy alone. */
-static bool child_set_head(void *thread) {
-        void *head = threads.head(threads.interpreter), **words = threads.interpreter;
+/* Changes that of @n words in which @get finds its answer. That is done to the copy alone. */
+static bool child_set(void *(*get)(void *), void *words, size_t n, void *value) {
+        void *old = get(words), **word = words;
 
-        for (size_t i = 0; i < INTERPRETER_WORDS; i++) {
-                if (words[i] != head)
+        for (; n > 0 && old != value; n--, word++) {
+                if (*word != old)
                         continue;
-                words[i] = thread;
-                if (threads.head(threads.interpreter) == thread)
+                *word = value;
+                if (get(words) == value)
                         return true;
-                words[i] = head;
+                *word = old;
         }
-        return false;
+        return old == value;
+}
+
+/* Makes the interpreter's list of threads begin with @thread. */
+static bool child_set_head(void *thread) {
+        return child_set(threads.head, threads.interpreter, INTERPRETER_WORDS, thread);
+}
+
+/* Shows the threads from @first on and before @end. */
+static void child_show(void *first, void *end) {
+        void *last = first;
+
+        while (last != NULL && threads.next(last) != end)
+                last = threads.next(last);
+        if (last != NULL && child_set(threads.next, last, THREAD_WORDS, NULL) && child_set_head(first))
+                handler(handler_signal);
+}
+
+static void child_show_fresh(void) {
+        void *first = threads.head(threads.interpreter);
+        void *after = stale.forker != NULL ? threads.next(stale.forker) : NULL;
+
+        if (first != stale.first)
+                child_show(first, stale.first);
+        if (stale.forker != NULL)
+                child_show(stale.forker, after);
 }
 
 /* The newest threads come first in the list: the main thread would be the first to be left out. */
@@ -175,8 +225,12 @@ static _Noreturn void child_main(DumpShared *shared) {
         for (int fd = 0; fd < CHILD_DESCRIPTORS; fd++)
                 if (fd != child_fd)
                         dup2(child_fd, fd);
-        handler(handler_signal);
-        child_show_more();
+        if (stale.first != NULL)
+                child_show_fresh();
+        else {
+                handler(handler_signal);
+                child_show_more();
+        }
         child_finish(WHOLE);
 }
 

@@ -28,6 +28,16 @@ typedef struct Dump {
  * exception. */
 void dump_setup(void);
 
+/* Child after fork, in the C handler: from now on only threads that are here are shown. */
+void dump_fork_child(void);
+
+/* Python knows of the fork, and its list is in order again. GIL held. */
+void dump_fork_known(void);
+
+/* True in a child whose fork() was a C library's and told Python nothing: the interpreter still lists
+ * its parent's threads, of whom nothing may be left in memory. GIL held. */
+bool dump_list_is_stale(void);
+
 /* Takes one. Any thread of ours, GIL not needed. 0, or negative errno: -ENOTSUP without a handler. */
 int dump_take(Dump *ret);
 

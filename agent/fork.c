@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "agent/client.h"
+#include "agent/dump.h"
 #include "agent/fork.h"
 #include "agent/gil.h"
 #include "agent/listener.h"
@@ -38,6 +39,7 @@ static void in_child(void) {
 }
 
 static PyObject *after_in_child(PyObject *self, PyObject *args) {
+        dump_fork_known();
         redirect_reset();
         then.python();
         Py_RETURN_NONE;

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/stacks.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/clock.h"
+#include "agent/stuck.h"
 #include "agent/task.h"
 
 #define STACKS_END "#############################################\n\n\n"
@@ -152,7 +155,7 @@ static int append_thread(PyObject *lines, PyObject *traceback, const Threads *th
         return PyErr_Occurred() ? -1 : r;
 }
 
-PyObject *stacks_format(void) {
+static PyObject *format_frames(void) {
         PyObject *traceback = PyImport_ImportModule("traceback"), *frames = NULL, *lines = PyList_New(0),
                  *empty = PyUnicode_FromString(""), *text = NULL, *get, *id, *frame;
         Py_ssize_t position = 0;
@@ -178,4 +181,26 @@ PyObject *stacks_format(void) {
         Py_XDECREF(empty);
         threads_done(&threads);
         return text;
+}
+
+/* In the words of a dump for which there was no GIL. */
+static PyObject *format_from_copy(void) {
+        PyThreadState *gil = PyEval_SaveThread();
+        PyObject *text;
+        Stuck stuck;
+        int r;
+
+        r = stuck_take(false, clock_now_ns(), &stuck);
+        PyEval_RestoreThread(gil);
+        if (r < 0) {
+                errno = -r;
+                return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        text = PyUnicode_DecodeUTF8(stuck.text, (Py_ssize_t)stuck.n_text, "replace");
+        stuck_done(&stuck);
+        return text;
+}
+
+PyObject *stacks_format(void) {
+        return dump_list_is_stale() ? format_from_copy() : format_frames();
 }

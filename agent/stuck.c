@@ -74,6 +74,7 @@ void stuck_fork_child(void) {
         pthread_mutex_init(&turn.lock, NULL);
         atomic_store(&turn.n_waiting, 0);
         turn.last = STUCK_INIT; /* its memory may be in any state */
+        dump_fork_child();
 }
 
 /* Resident memory in bytes; 0 where there is no /proc. */

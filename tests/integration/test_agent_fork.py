@@ -65,6 +65,31 @@ def test_child_of_forkpty_gets_one_too():
             wait_for(lambda: is_listening(path_of(child)), "the child listens")
 
 
+@pytest.mark.parametrize("loader", ["PyDLL", "CDLL"])
+def test_child_of_a_c_library_gets_one_too(loader):
+    """Such a fork tells Python nothing: its list still has the parent's threads, and they are not here."""
+    threads = (
+        "import ctypes, threading\n"
+        "def deep(n): return deep(n - 1) if n else threading.Event().wait()\n"
+        "for n in range(8): threading.Thread(target=deep, args=(n,), daemon=True).start()\n"
+    )
+    with plain_host("reinstall_delay=0.05") as host:
+        host.do(threads)
+        with Child(fork(host, STAY, f"ctypes.{loader}(None).fork()")) as child:
+            wait_for(lambda: is_listening(path_of(child)), "the child listens")
+            for _ in range(3):
+                with Plain(path_of(child)) as client:
+                    text = client.until(BANNER_END)
+                    assert b"in <module>\n" in text and b"in deep\n" not in text
+                    client.until(b">>> ")
+                    assert client.run("os.getpid()") == f"{child}\n"
+                    assert "in <module>\n" in client.run("dump_stacktraces()")
+            with Framed(path_of(child)) as client:
+                assert client.hello()["pid"] == child
+                answer = client.ask(STACKS)
+                assert "in <module>\n" in answer["text"] and "in deep\n" not in answer["text"]
+
+
 def test_grandchild_gets_one_too():
     with plain_host("reinstall_delay=0.05") as host:
         with Child(fork(host, f"os.fork() and os.wait(); write_raw('GRAND %d' % os.getpid()); {STAY}")) as child:
