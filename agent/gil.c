@@ -3,6 +3,8 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
 static struct {
         PyInterpreterState *interpreter; /* the main one, as for PyGILState_Ensure() */
@@ -11,6 +13,7 @@ static struct {
         pthread_cond_t changed;
         unsigned n_on_their_way;
         bool closed;
+        bool fork_waits;
 } gil = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
 /* In no stable ABI, but exported: by 3.7 and later the main one itself, by 3.6 the list that it is the
@@ -32,12 +35,22 @@ PyInterpreterState *gil_main_interpreter(void) {
         return oldest;
 }
 
+/* Whether a child of os.fork() may find the runtime's lock as another thread held it. From 3.12 on it
+ * makes it anew first, and from 3.13 on os.fork() holds it itself: waiting here for a thread that wants
+ * it would be waiting for ever. */
+static bool runtime_lock_is_forked(void) {
+        const char *version = Py_GetVersion();
+
+        return strncmp(version, "3.", 2) == 0 && strtol(version + 2, NULL, 10) < 12;
+}
+
 int gil_setup(void) {
         gil.interpreter = gil_main_interpreter();
         if (gil.interpreter == NULL) {
                 PyErr_SetString(PyExc_RuntimeError, "this interpreter does not say which is its main one");
                 return -1;
         }
+        gil.fork_waits = runtime_lock_is_forked();
         return 0;
 }
 
@@ -81,11 +94,13 @@ void gil_close(void) {
 }
 
 void gil_fork_prepare(void) {
-        pthread_mutex_lock(&gil.lock);
+        if (gil.fork_waits)
+                pthread_mutex_lock(&gil.lock);
 }
 
 void gil_fork_parent(void) {
-        pthread_mutex_unlock(&gil.lock);
+        if (gil.fork_waits)
+                pthread_mutex_unlock(&gil.lock);
 }
 
 void gil_fork_child(void) {

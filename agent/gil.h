@@ -12,7 +12,7 @@
  * PyGILState_Ensure() also enters its new thread state into the interpreter's list under a lock of
  * the runtime, and without the GIL. Up to 3.11 os.fork() takes that lock in the child before it has
  * made it anew: a fork at that moment leaves a child that hangs for good. So the state is made here,
- * under a lock that fork waits for, and only then the GIL is asked for.
+ * under a lock that fork waits for where it must, and only then the GIL is asked for.
  */
 
 #include <Python.h>
