@@ -10,11 +10,48 @@
 static _Thread_local Client *current;
 
 Client *client_current(void) {
-        return current;
+        return current != NULL && !current->left ? current : NULL;
+}
+
+Client *client_left(void) {
+        return current != NULL && current->left ? current : NULL;
 }
 
 void client_set_current(Client *c) {
         current = c;
+}
+
+void client_succeed(Client *c, Session *s) {
+        Client *old = s->client;
+
+        *c = (Client){
+                .session = s,
+                .globals = old->globals,
+                .displayed = old->displayed,
+                .compiler = old->compiler,
+                .redirect_stderr = old->redirect_stderr,
+                .exec = old->exec,
+        };
+        Py_INCREF(c->globals);
+        Py_XINCREF(c->compiler);
+        old->displayed = NULL;
+        old->left = true;
+        s->client = c;
+        client_set_current(c);
+}
+
+int client_begin_code(Client *c) {
+        return c->left ? SESSION_E_LOST : session_begin_code(c->session);
+}
+
+int client_resume_code(Client *c) {
+        return c->left ? SESSION_E_LOST : session_resume_code(c->session);
+}
+
+void client_end_code(Client *c) {
+        if (!c->left)
+                session_end_code(c->session);
+        PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
 }
 
 /*
@@ -40,12 +77,14 @@ static int write_piece(Client *c, uint32_t type, const char *data, size_t n) {
         PyThreadState *gil;
 
         for (;;) {
-                int r = session_offer(c->session, type, data, n);
+                int r = c->left ? SESSION_E_LOST : session_offer(c->session, type, data, n);
 
                 if (r != SESSION_E_FULL)
                         return r;
                 if (raise_pending(c) < 0)
                         return -1;
+                if (c->left) /* just now */
+                        return SESSION_E_LOST;
                 session_begin_wait(c->session);
                 gil = PyEval_SaveThread();
                 session_wait_room(c->session, n, true);
@@ -120,6 +159,8 @@ void client_end(Client *c, const JsonBuffer *end) {
         size_t n = strlen(json);
         PyThreadState *gil;
 
+        if (c->left)
+                return;
         (void)client_settle_stacks(c);
         while (session_offer_end(c->session, json, n) == SESSION_E_FULL) {
                 session_begin_wait(c->session);
@@ -149,6 +190,8 @@ PyObject *client_read_line(Client *c, const char *prompt) {
                 return NULL;
         if (raise_pending(c) < 0)
                 return NULL;
+        if (c->left)
+                return PyUnicode_FromString("");
 
         session_begin_wait(c->session);
         gil = PyEval_SaveThread();

@@ -6,7 +6,9 @@
  * the GIL for as long as that takes. Everything here needs the GIL.
  *
  * The calling thread's client is kept in a thread-local variable. A thread that a session's code
- * starts has none: it is one of the application's.
+ * starts has none: it is one of the application's. So is, from then on, a thread that was left because
+ * it takes no interrupt (interrupt.h): nothing here works for its client any more. What it writes and
+ * says is lost, what it reads is the end of input, and its code does not begin.
  */
 
 #include <Python.h>
@@ -21,13 +23,27 @@ typedef struct Client {
         PyObject *globals;    /* owned: the console's namespace */
         PyObject *displayed;  /* owned: what `_` was last set to, or NULL */
         PyObject *leftover;   /* owned: read, but not yet asked for; or NULL */
+        PyObject *compiler;   /* owned: of a console's lines; or NULL */
         bool redirect_stderr; /* the code's stderr goes to the client */
         bool exec;            /* stdout and stderr apart */
+        bool left;            /* another client has taken its place */
 } Client;
 
 /* Of the calling thread, or NULL. */
 Client *client_current(void);
 void client_set_current(Client *c);
+
+/* The calling thread's, if it was left. */
+Client *client_left(void);
+
+/* Leaves the session's client, and puts @c in its place with what it had: the calling thread's. */
+void client_succeed(Client *c, Session *s);
+
+/* User code begins, or goes on to show its exception (session.h). 0, or SESSION_E_*: it must not. */
+int client_begin_code(Client *c);
+int client_resume_code(Client *c);
+/* It is over: an interrupt that was raised too late is for nobody. */
+void client_end_code(Client *c);
 
 /* Writes to the client. Waits for room as long as the client makes progress; to a client that is
  * gone it writes nothing. 0, or -1 with KeyboardInterrupt (or another exception) set. */

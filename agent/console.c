@@ -12,6 +12,7 @@
 #include "agent/gil.h"
 #include "agent/handler.h"
 #include "agent/hooks.h"
+#include "agent/interrupt.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/overdue.h"
@@ -27,6 +28,7 @@
 
 #define PROMPT ">>> "
 #define PROMPT_MORE "... "
+#define LEFT "it did not stop the code, which is left to finish in the background"
 
 /* Of the package, which may have been reloaded. New reference. */
 static PyObject *get_dump_stacktraces(void) {
@@ -90,7 +92,7 @@ static PyObject *run(Client *c, PyObject *code, PyObject *function) {
         PyObject *result;
         sigset_t mask;
 
-        if (session_begin_code(c->session) != 0) {
+        if (client_begin_code(c) != 0) {
                 PyErr_SetNone(PyExc_KeyboardInterrupt);
                 return NULL;
         }
@@ -98,9 +100,7 @@ static PyObject *run(Client *c, PyObject *code, PyObject *function) {
         result = code != NULL ? PyEval_EvalCode(code, c->globals, c->globals)
                               : PyObject_CallFunctionObjArgs(function, c->globals, NULL);
         thread_mask_restore(&mask);
-        session_end_code(c->session);
-        /* One that was raised too late is for nobody. */
-        PyThreadState_SetAsyncExc(c->session->thread_id, NULL);
+        client_end_code(c);
         if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
                 forget_interrupt();
         return result;
@@ -162,12 +162,12 @@ static void forget_lines(PyObject *lines) {
 }
 
 /* Acts on one line. Returns whether more lines belong to it; @ret_exit: the console is over. */
-static bool push_line(Client *c, PyObject *compiler, PyObject *lines, PyObject *line, bool *ret_exit) {
+static bool push_line(Client *c, PyObject *lines, PyObject *line, bool *ret_exit) {
         PyObject *code = NULL, *result;
         bool more;
 
         if (PyList_Append(lines, line) == 0)
-                code = compile_lines(compiler, lines);
+                code = compile_lines(c->compiler, lines);
         if (code == NULL) {
                 evaluate_say_exception(c, false);
                 forget_lines(lines);
@@ -201,7 +201,7 @@ static PyObject *strip_newline_consume(PyObject *line) {
 }
 
 /* Reads and runs lines until there are none. Returns the reason of the end. */
-static const char *run_lines(Client *c, PyObject *compiler, PyObject *lines) {
+static const char *run_lines(Client *c, PyObject *lines) {
         bool more = false, leave = false;
 
         while (!leave) {
@@ -223,7 +223,7 @@ static const char *run_lines(Client *c, PyObject *compiler, PyObject *lines) {
                         more = false;
                         continue;
                 }
-                more = push_line(c, compiler, lines, line, &leave);
+                more = push_line(c, lines, line, &leave);
                 Py_DECREF(line);
         }
         return "exit";
@@ -245,26 +245,47 @@ static void run_replaced_repl(Client *c, JsonBuffer *ret_end) {
         jsonbuf_raw(ret_end, "{\"reason\":\"exit\"}");
 }
 
-static void run_console(Client *c, JsonBuffer *ret_end) {
-        PyObject *codeop, *compiler = NULL, *lines = PyList_New(0);
+static void run_prompt(Client *c, JsonBuffer *ret_end) {
+        PyObject *lines = PyList_New(0);
         const char *reason = "exit";
 
-        codeop = PyImport_ImportModule("codeop");
-        if (codeop != NULL)
-                compiler = PyObject_CallMethod(codeop, "CommandCompiler", NULL);
-        if (compiler != NULL && lines != NULL) {
-                say_stacks(c);
-                if (c->session->open_banner)
-                        say_banner(c);
-                reason = run_lines(c, compiler, lines);
-        } else
+        if (lines != NULL)
+                reason = run_lines(c, lines);
+        else
                 evaluate_say_exception(c, true);
-        Py_XDECREF(compiler);
-        Py_XDECREF(codeop);
         Py_XDECREF(lines);
         jsonbuf_raw(ret_end, "{\"reason\":\"");
         jsonbuf_raw(ret_end, reason);
         jsonbuf_raw(ret_end, "\"}");
+}
+
+static void run_console(Client *c, JsonBuffer *ret_end) {
+        PyObject *codeop = PyImport_ImportModule("codeop");
+
+        if (codeop != NULL)
+                c->compiler = PyObject_CallMethod(codeop, "CommandCompiler", NULL);
+        Py_XDECREF(codeop);
+        if (c->compiler != NULL) {
+                say_stacks(c);
+                if (c->session->open_banner)
+                        say_banner(c);
+                run_prompt(c, ret_end);
+        } else
+                evaluate_say_exception(c, true);
+}
+
+/* What was run before takes no interrupt, and its thread was left. */
+static void run_after_left(Client *c, JsonBuffer *ret_end) {
+        if (c->exec) {
+                jsonbuf_raw(ret_end, "{\"reason\":\"interrupted\",\"status\":1,\"result\":null,\"exception\":{"
+                                     "\"type\":\"KeyboardInterrupt\",\"message\":\"" LEFT "\","
+                                     "\"traceback\":\"KeyboardInterrupt: " LEFT "\\n\"}}");
+                return;
+        }
+        client_say_text(c, "\nKeyboardInterrupt: " LEFT "\n");
+        /* Without one the prompt was the application's own. */
+        if (c->compiler != NULL)
+                run_prompt(c, ret_end);
 }
 
 /* What still runs for the session (a destructor) finds an empty namespace. */
@@ -279,6 +300,21 @@ static void drop_globals(Client *c) {
         Py_DECREF(old);
 }
 
+/* Everything is in its place for the run, whose client is left meanwhile or not: puts it away. */
+static void end_client(Client *c, const JsonBuffer *end) {
+        /* What nobody else has goes now, while what it still says has its place. The namespace itself
+         * lives on as long as a function or a thread that the application was given. */
+        Py_CLEAR(c->displayed);
+        Py_CLEAR(c->leftover);
+        Py_CLEAR(c->compiler);
+        drop_globals(c);
+        if (!c->left) {
+                client_end(c, end);
+                redirect_end();
+                c->session->client = NULL;
+        }
+}
+
 /* Runs what the session asks for, with everything in its place. */
 static void run_client(Client *c) {
         Session *s = c->session;
@@ -287,6 +323,7 @@ static void run_client(Client *c) {
 
         client_set_current(c);
         if (redirect_begin() == 0) {
+                s->client = c;
                 session_receive_copies(s, !c->exec, !c->exec && c->redirect_stderr);
                 if (c->exec)
                         evaluate_exec(c, run_code, &end);
@@ -294,14 +331,7 @@ static void run_client(Client *c) {
                         run_replaced_repl(c, &end);
                 else
                         run_console(c, &end);
-
-                /* What nobody else has goes now, while what it still says has its place. The namespace
-                 * itself lives on as long as a function or a thread that the application was given. */
-                Py_CLEAR(c->displayed);
-                Py_CLEAR(c->leftover);
-                drop_globals(c);
-                client_end(c, &end);
-                redirect_end();
+                end_client(c, &end);
         } else {
                 evaluate_say_exception(c, true);
                 client_end(c, &end);
@@ -318,7 +348,7 @@ static void end_child(Session *s) {
         }
 }
 
-void console_serve(Session *s) {
+bool console_serve(Session *s) {
         Client c = { .session = s, .exec = s->run == SESSION_RUNS_EXEC };
 
         s->thread_id = PyThread_get_thread_ident();
@@ -334,15 +364,50 @@ void console_serve(Session *s) {
         Py_CLEAR(c.globals);
         PyErr_Clear();
         end_child(s);
+        return c.left;
+}
+
+/* The same for the rest of a run, whose thread was left. */
+static bool serve_rest(Session *s) {
+        JsonBuffer end = JSON_BUFFER_INIT;
+        Client c;
+
+        client_succeed(&c, s);
+        run_after_left(&c, &end);
+        end_client(&c, &end);
+        jsonbuf_done(&end);
+        client_set_current(NULL);
+        Py_CLEAR(c.globals);
+        PyErr_Clear();
+        return c.left;
+}
+
+static void name_thread(const Session *s) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "Manhole < PID:%ld", (long)s->peer.pid);
+        thread_set_name(name);
+}
+
+/* Consumes the thread's reference. */
+static void end_thread_consume(Session *s, bool left) {
+        if (left) {
+                listener_left_ends();
+                session_unref(s);
+                return;
+        }
+        log_line("DONE.");
+        listener_console_ends();
+        session_unref(s);
+        log_line("Cleaned up.");
 }
 
 static void *console_main(void *arg) {
         Session *s = arg;
         PyThreadState *state;
-        char name[32];
+        bool left = false;
 
-        snprintf(name, sizeof(name), "Manhole < PID:%ld", (long)s->peer.pid);
-        thread_set_name(name);
+        name_thread(s);
         log_line("Started ManholeConnectionThread thread. Checking credentials ...");
         log_line("Accepted connection on fd:%d from PID:%ld UID:%lu GID:%lu", s->accepted_fd,
                  (long)s->peer.pid, (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
@@ -351,16 +416,32 @@ static void *console_main(void *arg) {
                 if (s->run == SESSION_RUNS_FUNCTION)
                         handler_run(s);
                 else
-                        console_serve(s);
+                        left = console_serve(s);
                 end_child(s);
                 shutdown_forget_thread();
                 gil_give(state);
         }
+        end_thread_consume(s, left);
+        return NULL;
+}
 
-        log_line("DONE.");
-        listener_console_ends();
-        session_unref(s);
-        log_line("Cleaned up.");
+static void *interrupt_main(void *arg) {
+        Session *s = arg;
+        PyThreadState *state;
+        bool left;
+
+        thread_set_name("Manhole errand");
+        if (!interrupt_run(s, &state)) {
+                session_unref(s);
+                return NULL;
+        }
+        /* The count of consoles, and what the other one has put in its place, are this one's now. */
+        name_thread(s);
+        left = serve_rest(s);
+        end_child(s);
+        shutdown_forget_thread();
+        gil_give(state);
+        end_thread_consume(s, left);
         return NULL;
 }
 
@@ -378,18 +459,9 @@ static int start(Session *s) {
         return r;
 }
 
-static void interrupt_errand(void *arg) {
-        Session *s = arg;
-        unsigned long thread_id;
-
-        if (session_take_interrupt(s, &thread_id))
-                PyThreadState_SetAsyncExc(thread_id, PyExc_KeyboardInterrupt);
-        session_unref(s);
-}
-
 static void interrupt(Session *s) {
         session_ref(s);
-        if (thread_errand(interrupt_errand, s) < 0) {
+        if (thread_start(interrupt_main, s, CONSOLE_STACK_SIZE) < 0) {
                 session_errand_failed(s);
                 session_unref(s);
         }

@@ -10,8 +10,9 @@
 
 #include "agent/runner.h"
 
-/* Runs what the session asks for in the calling thread. GIL held. */
-void console_serve(Session *s);
+/* Runs what the session asks for in the calling thread. Returns whether the thread was left before its
+ * end (interrupt.h). GIL held. */
+bool console_serve(Session *s);
 
 /* Its functions are for the I/O thread. */
 extern const Runner console_runner;

@@ -27,6 +27,7 @@ static Session *adopt(PyObject *socket) {
 
         s->run = SESSION_RUNS_CONSOLE;
         s->open_banner = true;
+        s->stays = true;
         overdue_begin(&s->opened, false, false);
         r = listener_adopt(s);
         if (r < 0) {
@@ -42,7 +43,7 @@ PyObject *direct_handle_connection_repl(PyObject *self, PyObject *socket) {
 
         if (s == NULL)
                 return NULL;
-        console_serve(s);
+        (void)console_serve(s);
         session_unref(s);
         Py_INCREF(socket);
         pysocket_free(socket);

@@ -84,13 +84,12 @@ static PyObject *raised_bare(const Raised *r) {
 static PyObject *raised_text(Client *c, const Raised *r, bool frames) {
         PyObject *text;
 
-        if (session_resume_code(c->session) != 0)
+        if (client_resume_code(c) != 0)
                 return NULL;
         text = raised_format(r, frames);
         if (text == NULL && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
                 text = raised_bare(r);
-        session_end_code(c->session);
-        PyThreadState_SetAsyncExc(c->session->thread_id, NULL);
+        client_end_code(c);
         PyErr_Clear();
         return text;
 }
@@ -201,11 +200,10 @@ static bool append_text_consume(JsonBuffer *b, PyObject *text, size_t max) {
 static PyObject *text_of(Client *c, PyObject *object, PyObject *(*convert)(PyObject *object)) {
         PyObject *text = NULL;
 
-        if (object == NULL || session_begin_code(c->session) != 0)
+        if (object == NULL || client_begin_code(c) != 0)
                 return NULL;
         text = convert(object);
-        session_end_code(c->session);
-        PyThreadState_SetAsyncExc(c->session->thread_id, NULL);
+        client_end_code(c);
         PyErr_Clear();
         return text;
 }

@@ -44,6 +44,7 @@ static struct {
         Session *adopted;      /* referenced; the I/O thread has yet to add them */
         size_t n_sessions;
         size_t n_consoles;
+        size_t n_left;
 
         /* Of the I/O thread alone. */
         bool accept_paused;
@@ -78,6 +79,23 @@ void listener_console_ends(void) {
         assert(listener.n_consoles > 0);
         listener.n_consoles--;
         pthread_cond_broadcast(&listener.changed);
+        pthread_mutex_unlock(&listener.lock);
+}
+
+bool listener_left_begins(void) {
+        bool room;
+
+        pthread_mutex_lock(&listener.lock);
+        room = listener.n_left < LISTENER_LEFT_MAX;
+        listener.n_left += room;
+        pthread_mutex_unlock(&listener.lock);
+        return room;
+}
+
+void listener_left_ends(void) {
+        pthread_mutex_lock(&listener.lock);
+        assert(listener.n_left > 0);
+        listener.n_left--;
         pthread_mutex_unlock(&listener.lock);
 }
 
@@ -512,7 +530,7 @@ void listener_fork_child(Session *current) {
         listener.thread = listener.stopping = listener.accept_paused = false;
         listener.stop_at_ns = 0;
         listener.sessions = NULL;
-        listener.n_sessions = listener.n_consoles = 0;
+        listener.n_sessions = listener.n_consoles = listener.n_left = 0;
         wake_fork_child();
         pthread_mutex_init(&listener.lock, NULL);
         pthread_cond_init(&listener.changed, NULL);

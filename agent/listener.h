@@ -26,6 +26,9 @@
  * takes no notice of an interrupt; they must not pile up behind clients that try again and again. */
 #define LISTENER_CONSOLES_MAX (2 * LISTENER_SESSIONS_MAX)
 
+/* Threads at a time that took no interrupt and were left to finish. */
+#define LISTENER_LEFT_MAX 64U
+
 /* Opens the socket at @path (NULL: /tmp/manhole-PID) and serves it, starting the thread if need be. Logs what fails.
  * Any thread. 0 or negative errno. */
 int listener_open(const char *path, const Service *service);
@@ -51,6 +54,11 @@ void listener_copy(const void *data, size_t n, bool is_stderr);
 /* A console thread begins, if there is room for one more, and ends. */
 bool listener_console_begins(void);
 void listener_console_ends(void);
+
+/* A console thread is left to finish, if there is room for one more, and has finished. It keeps the
+ * process no longer alive. */
+bool listener_left_begins(void);
+void listener_left_ends(void);
 
 /* Waits up to @msec until no console keeps the process alive. GIL not held. True when it is so. */
 bool listener_wait_consoles(int msec);

@@ -39,6 +39,8 @@ static PyObject *display(Client *c, PyObject *value) {
         Py_XDECREF(line);
         if (r < 0)
                 return NULL;
+        if (c->left) /* while the value was shown */
+                Py_RETURN_NONE;
 
         /* A variable of that name that the user has made stays. */
         old = PyDict_GetItemString(c->globals, "_");
@@ -56,6 +58,8 @@ static PyObject *display(Client *c, PyObject *value) {
 static PyObject *hook_call(PyObject *original, PyObject *value) {
         Client *c = client_current();
 
+        if (client_left() != NULL)
+                Py_RETURN_NONE; /* nobody waits for it */
         return c != NULL ? display(c, value) : PyObject_CallFunctionObjArgs(original, value, NULL);
 }
 

@@ -183,9 +183,17 @@ static int take_interrupt(Session *s) {
         return SESSION_E_INTERRUPTED;
 }
 
+/* Whoever looks whether code takes notice sees it. Under the lock. */
+static void next_turn(Session *s) {
+        s->turn++;
+        if (s->errand)
+                pthread_cond_broadcast(&s->changed);
+}
+
 void session_begin_wait(Session *s) {
         pthread_mutex_lock(&s->lock);
         s->waiting = true;
+        next_turn(s);
         pthread_mutex_unlock(&s->lock);
 }
 
@@ -261,6 +269,7 @@ int session_begin_code(Session *s) {
         pthread_mutex_lock(&s->lock);
         r = take_interrupt(s);
         s->running = r == 0;
+        next_turn(s);
         pthread_mutex_unlock(&s->lock);
         return r;
 }
@@ -271,6 +280,7 @@ int session_resume_code(Session *s) {
         pthread_mutex_lock(&s->lock);
         r = s->lost ? SESSION_E_LOST : 0;
         s->running = r == 0;
+        next_turn(s);
         pthread_mutex_unlock(&s->lock);
         return r;
 }
@@ -278,18 +288,53 @@ int session_resume_code(Session *s) {
 void session_end_code(Session *s) {
         pthread_mutex_lock(&s->lock);
         s->running = false;
+        next_turn(s);
         pthread_mutex_unlock(&s->lock);
 }
 
-bool session_take_interrupt(Session *s, unsigned long *ret_thread_id) {
-        bool taken = false;
+bool session_take_interrupt(Session *s, unsigned long *ret_thread_id, uint64_t *ret_turn) {
+        bool taken;
+
+        pthread_mutex_lock(&s->lock);
+        taken = s->interrupted && s->running && !s->waiting;
+        s->errand = taken;
+        if (taken) {
+                s->interrupted = false;
+                *ret_thread_id = s->thread_id;
+                *ret_turn = s->turn;
+        }
+        pthread_mutex_unlock(&s->lock);
+        return taken;
+}
+
+int session_wait_notice(Session *s, uint64_t turn, int64_t until_ns) {
+        struct timespec until = { .tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000 };
+        int r = 0;
+
+        pthread_mutex_lock(&s->lock);
+        while (s->turn == turn && !s->interrupted && r == 0)
+                r = -pthread_cond_timedwait(&s->changed, &s->lock, &until);
+        /* Asked again, perhaps for code that has begun meanwhile: no other errand is sent for it. */
+        if (s->interrupted && s->running && !s->waiting)
+                r = SESSION_E_INTERRUPTED;
+        else if (s->turn != turn)
+                r = 0;
+        s->errand = r != 0;
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+bool session_take_over(Session *s, uint64_t turn, unsigned long thread_id) {
+        bool taken;
 
         pthread_mutex_lock(&s->lock);
         s->errand = false;
-        if (s->interrupted && s->running && !s->waiting) {
+        taken = s->turn == turn && !s->stays;
+        if (taken) {
+                s->running = false;
+                s->turn++;
                 s->interrupted = false;
-                *ret_thread_id = s->thread_id;
-                taken = true;
+                s->thread_id = thread_id;
         }
         pthread_mutex_unlock(&s->lock);
         return taken;

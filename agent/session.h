@@ -10,7 +10,8 @@
  * or another session's under it, so that it may be taken with the GIL held.
  *
  * An interrupt is a flag that exactly one of three takes: who waits for input or room, who is about
- * to run code, or the errand that raises KeyboardInterrupt in running code (console.c).
+ * to run code, or the errand that raises KeyboardInterrupt in running code (interrupt.h). Of code that
+ * takes no notice the errand takes the session over: its thread is the console thread from then on.
  */
 
 #include <pthread.h>
@@ -98,7 +99,9 @@ typedef struct Session {
         bool interrupted; /* asked for and not yet taken */
         bool waiting;     /* the console thread waits here, without the GIL */
         bool running;     /* user code runs: changed with the GIL held too */
-        bool errand;      /* one is on its way to interrupt */
+        bool stays;       /* its console is in a thread of the application's, which cannot be left */
+        bool errand;      /* one is on its way to interrupt, or looks what comes of it */
+        uint64_t turn;    /* another one whenever code begins or ends, or comes to wait */
         SessionRun run;
         uint32_t run_id;
         bool open_banner;
@@ -107,6 +110,7 @@ typedef struct Session {
         size_t n_source;
         bool copies_stdout, copies_stderr; /* other threads' output is copied to the client */
         unsigned long thread_id;           /* of the console thread, as Python knows it */
+        struct Client *client;             /* of the console thread, or NULL: with the GIL held only */
 
         /* Of the I/O thread alone. */
         FrameScanner scanner;
@@ -172,8 +176,15 @@ int session_resume_code(Session *s);
 /* User code is over. GIL held. */
 void session_end_code(Session *s);
 
-/* The errand's question, GIL held: is there code to interrupt? Then the flag is taken. */
-bool session_take_interrupt(Session *s, unsigned long *ret_thread_id);
+/* The errand's question, GIL held: is there code to interrupt? Then the flag is taken, and the errand
+ * goes on with session_wait_notice(). Else it is over. */
+bool session_take_interrupt(Session *s, unsigned long *ret_thread_id, uint64_t *ret_turn);
+/* Waits until the code of that turn has noticed: then 0, and the errand is over. GIL not held.
+ * SESSION_E_INTERRUPTED: the client asks again; -ETIMEDOUT. */
+int session_wait_notice(Session *s, uint64_t turn, int64_t until_ns);
+/* The calling thread, which is the errand's, is the console thread from now on, if the code of that turn
+ * still runs. The errand is over either way. GIL held. */
+bool session_take_over(Session *s, uint64_t turn, unsigned long thread_id);
 
 /* None could be sent: the next interrupt tries again. I/O thread. */
 void session_errand_failed(Session *s);

@@ -32,6 +32,9 @@ static PyObject *take_original(PyObject *self) {
 static Client *stream_client(const Stream *s) {
         Client *c = client_current();
 
+        /* A thread that was left finds its input at its end, not the application's. */
+        if (c == NULL && s->kind == STREAM_STDIN)
+                return client_left();
         return c != NULL && s->kind == STREAM_STDERR && !c->redirect_stderr ? NULL : c;
 }
 
