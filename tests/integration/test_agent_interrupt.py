@@ -274,3 +274,14 @@ def test_call_that_waits_in_a_hub_of_gevent_is_left():
         leave(client, "if print('BLOCKS') is None: time.sleep(1000)")
         assert client.run("1 + 1") == "2\n"
         assert has_left(host)
+
+
+def test_thread_of_the_application_is_not_left():
+    """A function of the application has called for the console: it goes on when the console is over."""
+    with plain_host("connection_handler=lambda s: manhole.handle_connection_repl(s)") as host:
+        with connect(host) as client:
+            client.send("import time; print('BLOCKS'); time.sleep(1.3)\n")
+            client.until(b"BLOCKS\n")
+            client.send(ETX)
+            assert LEFT not in client.until(b"KeyboardInterrupt\n") + client.until(b">>> ")
+            assert client.run("1 + 1") == "2\n"
