@@ -212,9 +212,10 @@ def test_who_asks_again_and_again_is_not_put_off(host):
 
 def test_code_that_keeps_the_gil_is_not_left_for_that(host):
     with connect(host) as client:
-        client.run("import ctypes, time")
-        # The GIL is held beyond the time there is to notice; then the interrupt is.
-        client.send("if print('BLOCKS') is None: ctypes.PyDLL(None).usleep(1700000); time.sleep(0)\n\n")
+        # Without bytecode: the GIL is free when the interrupt is raised, and held when time is over.
+        client.run("import ctypes, time; from functools import partial")
+        client.run("calls = [partial(time.sleep, 0.5), partial(ctypes.PyDLL(None).usleep, 1200000)]")
+        client.send("if print('BLOCKS') is None: list(map(partial.__call__, calls)); time.sleep(0)\n\n")
         client.until(b"BLOCKS\n")
         client.send(ETX)
         text = client.until(b"KeyboardInterrupt") + client.until(b">>> ")
