@@ -62,6 +62,8 @@ static bool owner_is_process(const Target *t) {
 
 static void inspector_on_maps(PrivCall *call, int error, int fd, void *userdata);
 
+static void inspector_on_executable(PrivCall *call, int error, int fd, void *userdata);
+
 static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userdata);
 
 static void inspector_wait(Inspector *i, Target *t, const struct timeval *delay) {
@@ -89,6 +91,14 @@ static void inspector_found_dead(Inspector *i, Target *t) {
         inspector_settle(i, t);
 }
 
+/* The last that is asked about a target. */
+static void inspector_ask_executable(Inspector *i, Target *t) {
+        if (t->has_process && !t->executable &&
+            priv_open_executable(i->priv, &t->call, t->pid, t->start_time, inspector_on_executable, i) == 0)
+                return;
+        inspector_settle(i, t);
+}
+
 static void inspector_found_live(Inspector *i, Target *t) {
         t->state = owner_is_process(t) && !t->impostor ? TARGET_LIVE : TARGET_UNTRUSTED;
         /* A process that is just dying: its socket goes a moment after it. */
@@ -97,7 +107,7 @@ static void inspector_found_live(Inspector *i, Target *t) {
         if (t->has_process && !t->python_known &&
             priv_open_maps(i->priv, &t->call, t->pid, t->start_time, inspector_on_maps, i) == 0)
                 return;
-        inspector_settle(i, t);
+        inspector_ask_executable(i, t);
 }
 
 static void inspector_on_probed(PrivCall *call, int error, int fd, void *userdata) {
@@ -127,6 +137,16 @@ static void inspector_on_maps(PrivCall *call, int error, int fd, void *userdata)
 
         if (error == 0 && proc_read_python(fd, &t->python) == 0)
                 t->python_known = true;
+        (void)fd_close(fd);
+        inspector_ask_executable(i, t);
+}
+
+static void inspector_on_executable(PrivCall *call, int error, int fd, void *userdata) {
+        Inspector *i = userdata;
+        Target *t = container_of(call, Target, call);
+
+        if (error == 0)
+                (void)proc_read_executable(fd, &t->executable);
         (void)fd_close(fd);
         inspector_settle(i, t);
 }

@@ -142,7 +142,7 @@ static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
         return now.st_nlink < st.st_nlink ? 0 : -ESTALE;
 }
 
-static int open_maps(pid_t pid, uint64_t start_time, int *ret_fd) {
+static int open_of_process(pid_t pid, uint64_t start_time, const char *name, int flags, int *ret_fd) {
         _cleanup_fd_ int fd = -1;
         char path[64];
         ProcStat stat;
@@ -150,8 +150,8 @@ static int open_maps(pid_t pid, uint64_t start_time, int *ret_fd) {
 
         if (pid <= 0)
                 return -EINVAL;
-        (void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+        fd = open(path, flags | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
         /* The descriptor is bound to one process; if that still is the one meant, it was then. */
@@ -166,7 +166,8 @@ static int open_maps(pid_t pid, uint64_t start_time, int *ret_fd) {
 
 int priv_execute(const PrivRequest *request, const int *fds, unsigned n_fds, int *ret_fd) {
         static const unsigned n_expected[_PRIV_OPERATION_MAX] = {
-                [PRIV_PROBE] = 1, [PRIV_CONNECT] = 1, [PRIV_UNLINK_STALE] = 2, [PRIV_OPEN_MAPS] = 0
+                [PRIV_PROBE] = 1, [PRIV_CONNECT] = 1, [PRIV_UNLINK_STALE] = 2, [PRIV_OPEN_MAPS] = 0,
+                [PRIV_OPEN_EXECUTABLE] = 0,
         };
         struct stat st;
         int r;
@@ -189,7 +190,10 @@ int priv_execute(const PrivRequest *request, const int *fds, unsigned n_fds, int
                         return -EINVAL;
                 return unlink_stale(fds[0], fds[1], request->name);
         case PRIV_OPEN_MAPS:
-                return open_maps(request->pid, request->start_time, ret_fd);
+                return open_of_process(request->pid, request->start_time, "maps", O_RDONLY, ret_fd);
+        case PRIV_OPEN_EXECUTABLE:
+                /* It can be named with that, and not be read. */
+                return open_of_process(request->pid, request->start_time, "exe", O_PATH, ret_fd);
         case _PRIV_OPERATION_MAX:
                 break;
         }

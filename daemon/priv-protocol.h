@@ -16,6 +16,7 @@ typedef enum PrivOperation {
         PRIV_CONNECT,      /* fds: O_PATH socket. Answers with a connected, non-blocking stream */
         PRIV_UNLINK_STALE, /* fds: folder, O_PATH socket. Takes the file away if it is surely dead */
         PRIV_OPEN_MAPS,    /* Answers with an open /proc/PID/maps */
+        PRIV_OPEN_EXECUTABLE, /* Answers with an O_PATH descriptor of /proc/PID/exe */
         _PRIV_OPERATION_MAX,
 } PrivOperation;
 
@@ -24,9 +25,9 @@ typedef struct PrivRequest {
         uint32_t id;        /* comes back in the response */
         uint32_t uid;       /* CONNECT: the uid the agent shall see */
         uint32_t framed;    /* CONNECT: 1 = ask for the console protocol's frames */
-        int32_t pid;        /* OPEN_MAPS */
+        int32_t pid;        /* OPEN_MAPS, OPEN_EXECUTABLE */
         uint32_t reserved;
-        uint64_t start_time; /* OPEN_MAPS: of that process, /proc/PID/stat field 22 */
+        uint64_t start_time; /* with pid: of that process, /proc/PID/stat field 22 */
         char name[32];       /* UNLINK_STALE: of the file below the folder; NUL-terminated */
 } PrivRequest;
 

@@ -258,6 +258,13 @@ int priv_open_maps(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, P
         return priv_begin(priv, call, request, NULL, 0, done, userdata);
 }
 
+int priv_open_executable(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done,
+                         void *userdata) {
+        PrivRequest request = { .operation = PRIV_OPEN_EXECUTABLE, .pid = pid, .start_time = start_time };
+
+        return priv_begin(priv, call, request, NULL, 0, done, userdata);
+}
+
 void priv_call_cancel(PrivCall *call) {
         if (call->priv)
                 call_detach(call);

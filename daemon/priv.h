@@ -51,6 +51,8 @@ int priv_connect(Priv *priv, PrivCall *call, int socket_fd, uid_t uid, bool fram
 int priv_unlink_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name,
                       PrivDone done, void *userdata);
 int priv_open_maps(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done, void *userdata);
+int priv_open_executable(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done,
+                         void *userdata);
 
 /* The answer, if it still comes, is dropped. Idle calls are left alone. */
 void priv_call_cancel(PrivCall *call);

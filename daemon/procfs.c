@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 #define PROC_FILE_MAX (64U * 1024U)
 #define PROC_MAPS_MAX (1024U * 1024U)
+#define DELETED " (deleted)"
 #define AGENT_LIBRARY "/manhole/_agent.abi3.so"
 
 int proc_parse_stat(const char *text, ProcStat *ret) {
@@ -191,6 +193,28 @@ int proc_read_python(int maps_fd, ProcPython *ret) {
                         held = 0; /* a line longer than any path: not ours */
         }
         *ret = python;
+        return 0;
+}
+
+int proc_read_executable(int exe_fd, char **ret) {
+        char link[64], path[PATH_MAX];
+        size_t n_deleted = strlen(DELETED);
+        char *copy;
+        ssize_t n;
+
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", exe_fd);
+        n = readlink(link, path, sizeof(path));
+        if (n < 0)
+                return -errno;
+        if ((size_t)n == sizeof(path))
+                return -ENAMETOOLONG;
+        path[n] = '\0';
+        if ((size_t)n > n_deleted && strcmp(path + n - n_deleted, DELETED) == 0)
+                path[(size_t)n - n_deleted] = '\0';
+        copy = strdup(path);
+        if (!copy)
+                return -ENOMEM;
+        *ret = copy;
         return 0;
 }
 

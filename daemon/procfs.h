@@ -45,6 +45,10 @@ int proc_read_command(pid_t pid, char *ret, size_t size);
 /* Reads an open /proc/PID/maps, at most 1 MiB of it, and says what it tells. */
 int proc_read_python(int maps_fd, ProcPython *ret);
 
+/* The path behind an open /proc/PID/exe, as it is in the process's own mount namespace; also of a file
+ * that has been replaced since (proc(5), "(deleted)"). *ret is the caller's. */
+int proc_read_executable(int exe_fd, char **ret);
+
 /* True if the process began more than two seconds after @ctime_sec (seconds, CLOCK_REALTIME): it
  * cannot be the one that made a file with that change time. */
 bool proc_started_after(uint64_t start_time, int64_t ctime_sec);

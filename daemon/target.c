@@ -35,7 +35,7 @@ const char *target_agent_name(const Target *t) {
 }
 
 PolicyObject target_policy_object(const Target *t) {
-        PolicyObject object = { .uid = t->file.st_uid, .unit = t->unit };
+        PolicyObject object = { .uid = t->file.st_uid, .unit = t->unit, .executable = t->executable };
 
         if (!t->has_process)
                 return object;
@@ -109,5 +109,6 @@ void target_free(Target *t) {
         free(t->path);
         free(t->command);
         free(t->unit);
+        free(t->executable);
         free(t);
 }

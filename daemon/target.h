@@ -46,6 +46,7 @@ struct Target {
         char *unit;    /* owned; NULL when there is none */
         ProcPython python;
         bool python_known;
+        char *executable; /* owned; NULL when unknown. The kernel tells it, but the process chose it */
 
         TargetState state;
         bool impostor;      /* a connection has shown that another process listens */
@@ -53,7 +54,7 @@ struct Target {
         struct Inspector *inspector; /* borrowed: who follows it */
         bool pending; /* the look that began is not over */
         unsigned n_sessions;
-        PrivCall call; /* probe, then maps, then unlink */
+        PrivCall call; /* probe, then maps, then executable, then unlink */
         bool unlinking; /* that call is the last of them */
         struct event *stale_timer; /* owned; armed while the file is too young to be called dead */
 };

@@ -311,7 +311,7 @@ static void the_agent_sees_the_uid_that_was_asked_for(void **state) {
         assert_int_equal(geteuid(), 0);
 }
 
-/* ----------------------------------------------------------------- maps */
+/* ------------------------------------------------- maps and executable */
 
 static void the_maps_of_the_process_that_is_meant_are_opened(void **state) {
         PrivRequest request = { .operation = PRIV_OPEN_MAPS, .pid = getpid() };
@@ -329,8 +329,26 @@ static void the_maps_of_the_process_that_is_meant_are_opened(void **state) {
         assert_int_equal(proc_read_python(fd, &python), 0);
 }
 
-static void the_maps_of_another_process_of_that_pid_are_not(void **state) {
-        PrivRequest request = { .operation = PRIV_OPEN_MAPS, .pid = getpid() };
+static void the_executable_can_be_named_and_not_be_read(void **state) {
+        PrivRequest request = { .operation = PRIV_OPEN_EXECUTABLE, .pid = getpid() };
+        _cleanup_free_ char *path = NULL;
+        _cleanup_fd_ int fd = -1;
+        char self[4096] = "";
+        ProcStat stat;
+
+        assert_int_equal(proc_read_stat(getpid(), &stat), 0);
+        request.start_time = stat.start_time;
+        assert_int_equal(priv_execute(&request, NULL, 0, &fd), 0);
+        assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+        assert_true(fcntl(fd, F_GETFL) & O_PATH);
+        assert_int_equal(proc_read_executable(fd, &path), 0);
+        assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+        assert_string_equal(path, self);
+        assert_int_equal(read(fd, self, 1), -1);
+}
+
+static void assert_opens_nothing_of_another(uint32_t operation) {
+        PrivRequest request = { .operation = operation, .pid = getpid() };
         ProcStat stat;
         int r;
 
@@ -349,6 +367,11 @@ static void the_maps_of_another_process_of_that_pid_are_not(void **state) {
         assert_int_equal(execute(&request, NULL, 0), -EINVAL);
         request.pid = INT32_MIN;
         assert_int_equal(execute(&request, NULL, 0), -EINVAL);
+}
+
+static void nothing_of_another_process_of_that_pid_is_opened(void **state) {
+        assert_opens_nothing_of_another(PRIV_OPEN_MAPS);
+        assert_opens_nothing_of_another(PRIV_OPEN_EXECUTABLE);
 }
 
 /* ---------------------------------------------------------------- stale */
@@ -455,7 +478,8 @@ int main(void) {
                 cmocka_unit_test(a_dead_socket_and_a_full_backlog_say_so),
                 cmocka_unit_test(the_agent_sees_the_uid_that_was_asked_for),
                 cmocka_unit_test(the_maps_of_the_process_that_is_meant_are_opened),
-                cmocka_unit_test(the_maps_of_another_process_of_that_pid_are_not),
+                cmocka_unit_test(the_executable_can_be_named_and_not_be_read),
+                cmocka_unit_test(nothing_of_another_process_of_that_pid_is_opened),
                 cmocka_unit_test(a_young_socket_is_not_called_dead),
                 cmocka_unit_test(a_name_that_is_no_manhole_s_is_never_removed),
                 cmocka_unit_test(what_is_no_socket_is_never_removed),

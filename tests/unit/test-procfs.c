@@ -270,6 +270,26 @@ static void the_kernel_s_own_files_are_understood(void **state) {
         assert_false(python.native);
 }
 
+static void an_executable_that_was_replaced_keeps_its_name(void **state) {
+        static const struct {
+                const char *name, *path;
+        } cases[] = { { "python", "/python" }, { "py (deleted) x", "/py (deleted) x" } };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                _cleanup_free_ char *there = NULL, *gone = NULL;
+                _cleanup_fd_ int fd = -1;
+
+                scratch_write(cases[i].name, "", 0);
+                fd = open(cases[i].name, O_PATH | O_CLOEXEC);
+                assert_int_equal(proc_read_executable(fd, &there), 0);
+                assert_string_equal(there + strlen(scratch), cases[i].path);
+                assert_int_equal(unlink(cases[i].name), 0);
+                assert_int_equal(proc_read_executable(fd, &gone), 0);
+                assert_string_equal(gone, there);
+        }
+        assert_int_equal(proc_read_executable(-1, NULL), -ENOENT);
+}
+
 /* A child that waits on its standard input, which is *ret_go; what it runs must write a line first. */
 static pid_t start_child(int *ret_go, const char *const *argv) {
         int go[2], ready[2];
@@ -380,6 +400,7 @@ int main(void) {
                 cmocka_unit_test(a_line_longer_than_any_path_is_passed_over),
                 cmocka_unit_test(no_more_than_a_megabyte_of_a_map_is_read),
                 cmocka_unit_test(the_kernel_s_own_files_are_understood),
+                cmocka_unit_test(an_executable_that_was_replaced_keeps_its_name),
                 cmocka_unit_test(a_command_line_is_joined_and_cut_to_the_buffer),
                 cmocka_unit_test(a_process_that_ended_is_a_zombie_and_then_gone),
                 cmocka_unit_test(a_pidfd_tells_of_the_end),
