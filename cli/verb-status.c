@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* manholectl status: one target, and what stands in the way of a console in it. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,11 +25,51 @@ static void print_member(json_t *object, const char *label, const char *key) {
                 print_line(label, text);
 }
 
+/* What one rule decides, with the modes it does so for, unless it decides all. */
+static void print_rule(json_t *decisions, size_t first, const char *label) {
+        json_t *decision = json_array_get(decisions, first), *other;
+        _cleanup_free_ char *rule = target_text(decision, "rule");
+        bool is_first = true, is_all = true;
+        size_t i;
+
+        (void)printf("%*s%c ", LABEL_WIDTH, label, *label ? ':' : ' ');
+        json_array_foreach(decisions, i, other)
+                is_all = is_all && json_equal(json_object_get(other, "rule"), json_object_get(decision, "rule"));
+        json_array_foreach(decisions, i, other) {
+                _cleanup_free_ char *mode = target_text(other, "mode");
+
+                if (is_all || !json_equal(json_object_get(other, "rule"), json_object_get(decision, "rule")))
+                        continue;
+                (void)printf("%s%s", is_first ? "" : ", ", mode);
+                is_first = false;
+        }
+        (void)printf("%s%s (%s)\n", is_all ? "" : " ",
+                     json_is_true(json_object_get(decision, "allowed")) ? "allowed" : "refused", rule);
+}
+
+static bool is_told_before(json_t *decisions, size_t n) {
+        json_t *rule = json_object_get(json_array_get(decisions, n), "rule");
+
+        for (size_t i = 0; i < n; i++)
+                if (json_equal(json_object_get(json_array_get(decisions, i), "rule"), rule))
+                        return true;
+        return false;
+}
+
+static void print_decisions(json_t *decisions) {
+        const char *label = "Access";
+
+        for (size_t i = 0; i < json_array_size(decisions); i++)
+                if (!is_told_before(decisions, i)) {
+                        print_rule(decisions, i, label);
+                        label = "";
+                }
+}
+
 static void print_status(json_t *status) {
         json_t *target = json_object_get(status, "target");
         _cleanup_free_ char *comm = target_text(target, "comm"), *pid = target_text(target, "pid"),
-                            *user = target_user(target), *uid = target_text(target, "uid"),
-                            *rule = target_text(status, "rule");
+                            *user = target_user(target), *uid = target_text(target, "uid");
 
         (void)printf("%s(%s)\n", comm, pid);
         print_member(target, "State", "state");
@@ -39,8 +80,7 @@ static void print_status(json_t *status) {
         print_member(target, "Agent", "agent");
         print_member(target, "Socket", "socket");
         print_member(target, "Sessions", "sessions");
-        (void)printf("%*s: %s (%s)\n", LABEL_WIDTH, "Access",
-                     json_is_true(json_object_get(status, "allowed")) ? "allowed" : "refused", rule);
+        print_decisions(json_object_get(status, "modes"));
         print_member(status, "Recording", "recording");
         print_member(status, "Diagnosis", "diagnosis");
 }

@@ -91,7 +91,10 @@ def test_a_long_list_goes_through_the_pager():
 
 
 def test_status_prints_keys_and_values():
-    status = {"target": target(7, unit="app.service"), "allowed": False, "rule": "default",
+    status = {"target": target(7, unit="app.service"), "allowed": False, "rule": "default", "modes": [
+                  {"mode": "observe", "allowed": True, "rule": "granted \x1b"},
+                  {"mode": "watch", "allowed": False, "rule": "default"},
+                  {"mode": "control", "allowed": False, "rule": "default"}],
               "diagnosis": "stopped\x1b[2J: send SIGCONT", "recording": "journal"}
 
     def script(peer):
@@ -111,10 +114,18 @@ def test_status_prints_keys_and_values():
        Agent: native
       Socket: /tmp/manhole-7
     Sessions: 0
-      Access: refused (default)
+      Access: observe allowed (granted \\x1b)
+              watch, control refused (default)
    Recording: journal
    Diagnosis: stopped\\x1b[2J: send SIGCONT
 """
+
+
+def test_status_says_once_what_one_rule_decides():
+    modes = [{"mode": mode, "allowed": True, "rule": "root may do everything"} for mode in ("observe", "control")]
+    with fake_daemon(lambda peer: (peer.call(), peer.reply({"target": target(7), "modes": modes}))) as fake:
+        lines = run("status", "7", control=fake.control).stdout.splitlines()
+    assert [line for line in lines if "everything" in line] == ["      Access: allowed (root may do everything)"]
 
 
 @pytest.mark.parametrize("verb", [["status", "x"], ["attach", "x"], ["exec", "x", "1"], ["terminate", "x"]])
