@@ -3,12 +3,14 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/rule.h"
 #include "lib/parse.h"
 
 #define CONFIG_FILE SYSCONFDIR "/manholed.conf"
@@ -30,6 +32,7 @@ static void forget_scan(Config *c) {
 void config_done(Config *c) {
         free(c->record);
         forget_scan(c);
+        policy_done(&c->policy);
         *c = (Config){};
 }
 
@@ -93,15 +96,36 @@ static const struct {
         { "LogLevel", set_log_level },
 };
 
-/* No name: there is one section of the kind. */
-static const char *begin_section(void *userdata, const char *kind, const char *name) {
+typedef struct Reading {
+        Config *config;
+        bool in_rule; /* else in [Manholed] */
+} Reading;
+
+static const char *begin_section(void *userdata, const char *kind, const char *name, const char *place) {
+        Reading *reading = userdata;
+        bool grants = strcmp(kind, "Grant") == 0;
+
+        reading->in_rule = grants || strcmp(kind, "Deny") == 0;
+        if (reading->in_rule)
+                return rule_begin(&reading->config->policy, grants, name, place);
+        /* No name: there is one section of the kind. */
         return strcmp(kind, "Manholed") == 0 && !name ? NULL : "unknown section";
 }
 
+static const char *end_section(void *userdata) {
+        const Reading *reading = userdata;
+
+        return reading->in_rule ? rule_end(&reading->config->policy) : NULL;
+}
+
 static const char *assign(void *userdata, const char *key, const char *value) {
+        Reading *reading = userdata;
+
+        if (reading->in_rule)
+                return rule_assign(&reading->config->policy, key, value);
         for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
                 if (strcmp(keys[i].name, key) == 0)
-                        switch (keys[i].set(userdata, value)) {
+                        switch (keys[i].set(reading->config, value)) {
                         case 0:
                                 return NULL;
                         case -ENOMEM:
@@ -112,18 +136,20 @@ static const char *assign(void *userdata, const char *key, const char *value) {
         return "unknown key";
 }
 
-static IniHandler handler_of(Config *c) {
-        return (IniHandler){ begin_section, assign, c };
+static IniHandler handler_of(Reading *reading) {
+        return (IniHandler){ begin_section, assign, end_section, reading };
 }
 
 int config_parse(Config *c, const char *name, const char *text, IniError *ret_error) {
-        IniHandler handler = handler_of(c);
+        Reading reading = { .config = c };
+        IniHandler handler = handler_of(&reading);
 
         return ini_parse(name, text, &handler, ret_error);
 }
 
 static int load_file(Config *c, const char *path, IniError *ret_error) {
-        IniHandler handler = handler_of(c);
+        Reading reading = { .config = c };
+        IniHandler handler = handler_of(&reading);
 
         return ini_load(path, &handler, ret_error);
 }

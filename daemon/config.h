@@ -10,11 +10,14 @@
  *   Scan=DIR                  (may be given several times)
  *   ConnectionsPerUser=NUMBER
  *   LogLevel=err | warning | notice | info | debug
+ *
+ *   [Grant "NAME"]  [Deny "NAME"]   rules of the policy: rule.h
  */
 
 #include <stddef.h>
 
 #include "daemon/ini.h"
+#include "daemon/policy.h"
 
 typedef struct Config {
         char *record; /* owned; NULL until it is set */
@@ -22,6 +25,7 @@ typedef struct Config {
         size_t n_scan;
         unsigned connections_per_user;
         int log_level; /* -1 until it is set */
+        Policy policy; /* its names are not resolved: resolver.h */
 } Config;
 
 void config_init(Config *c);

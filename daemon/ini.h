@@ -17,10 +17,13 @@ typedef struct IniError {
 } IniError;
 
 typedef struct IniHandler {
-        /* A section begins; @name is NULL without one. NULL, or what is wrong with it. */
-        const char *(*section)(void *userdata, const char *kind, const char *name);
+        /* A section begins; @name is NULL without one, @place is "FILE:LINE". NULL, or what is wrong
+         * with it. */
+        const char *(*section)(void *userdata, const char *kind, const char *name, const char *place);
         /* An assignment in it. NULL, or what is wrong. */
         const char *(*assignment)(void *userdata, const char *key, const char *value);
+        /* The section is over, by the next one or by the end of the text. NULL, or what it lacks. */
+        const char *(*end)(void *userdata);
         void *userdata;
 } IniHandler;
 

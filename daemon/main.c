@@ -16,6 +16,8 @@
 #include "daemon/descriptors.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
+#include "daemon/resolver.h"
+#include "daemon/rule-report.h"
 #include "lib/cleanup.h"
 
 #define EXIT_USAGE 2
@@ -35,7 +37,7 @@ static void help(void) {
                "     --config=FILE        Read this file instead of %s/manholed.conf\n"
                "     --record=WHERE       journal, file:DIR or none\n"
                "     --log-level=LEVEL    err, warning, notice, info or debug\n"
-               "     --check-config       Read the configuration, say what is wrong, and exit\n"
+               "     --check-config       Read the configuration, print its rules and what is wrong, and exit\n"
                "  -h --help               Show this help\n"
                "     --version            Show the version\n\n"
                "See manholed(8).\n",
@@ -163,6 +165,12 @@ static int load(Config *config) {
         return r ?: default_record(config);
 }
 
+static void check_policy(Policy *policy) {
+        resolve_policy(policy);
+        rule_warn(policy);
+        rule_print_all(policy, stdout);
+}
+
 static int run(void) {
         _cleanup_(config_done) Config config;
         Manager *m = NULL;
@@ -172,6 +180,8 @@ static int run(void) {
         r = load(&config);
         if (r == -ENXIO)
                 log_error("Neither XDG_STATE_HOME nor HOME is set: give --record=");
+        if (r == 0 && arg_check)
+                check_policy(&config.policy);
         if (r < 0 || arg_check)
                 return r;
         r = default_control();

@@ -14,6 +14,7 @@
 #include "daemon/errors.h"
 #include "daemon/log.h"
 #include "daemon/recorder-open.h"
+#include "daemon/rule-report.h"
 #include "lib/cleanup.h"
 
 /* Answers that one user's clients have not read yet: many lists of all targets, but not hundreds. */
@@ -188,9 +189,19 @@ static int manager_scan_each(Manager *m, const Config *config, int (*each)(Scann
         return 0;
 }
 
+/* What was decided stays decided: sessions go on. */
+static void manager_adopt_policy(Manager *m, Policy *policy) {
+        rule_warn(policy);
+        policy_done(&m->policy);
+        m->policy = *policy;
+        *policy = (Policy){};
+        m->n_policies++;
+        log_info("Rules of the policy before the default: %zu.", m->policy.n_rules);
+}
+
 /* What can change while sessions run: all but where they are recorded. Nothing changes if a folder
  * is not there. */
-static int manager_apply(Manager *m, const Config *config) {
+static int manager_apply(Manager *m, Config *config) {
         int r = manager_scan_each(m, config, scanner_check_folder);
 
         if (r < 0)
@@ -202,18 +213,48 @@ static int manager_apply(Manager *m, const Config *config) {
                 return r;
         scanner_keep_folders(m->scanner, (const char *const *)config->scan, config->n_scan);
         m->connections.max_per_user = config->connections_per_user;
+        manager_adopt_policy(m, &config->policy);
         return 0;
 }
 
+static void manager_end_reload(Manager *m) {
+        config_done(&m->next);
+        (void)sd_notify(0, "READY=1");
+}
+
+static int manager_begin_reload(Manager *m) {
+        int r = m->reload(&m->next);
+
+        if (r < 0)
+                return r;
+        r = resolver_begin(m->resolver, &m->next.policy);
+        if (r < 0)
+                log_error("The names in the policy cannot be asked for: %s", strerror(-r));
+        return r;
+}
+
+/* The old configuration stands until the name service has answered. */
 static void manager_on_reload(evutil_socket_t number, short what, void *userdata) {
-        _cleanup_(config_done) Config config;
         Manager *m = userdata;
 
+        m->reload_again = resolver_is_busy(m->resolver);
+        if (m->reload_again)
+                return;
         (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, monotonic_usec());
-        config_init(&config);
-        if (m->reload(&config) == 0 && manager_apply(m, &config) == 0)
+        config_init(&m->next);
+        if (manager_begin_reload(m) < 0)
+                manager_end_reload(m);
+}
+
+static void manager_on_resolved(Policy *policy, void *userdata) {
+        Manager *m = userdata;
+
+        m->next.policy = *policy;
+        if (!m->reload_again && manager_apply(m, &m->next) == 0)
                 log_info("Configuration reloaded.");
-        (void)sd_notify(0, "READY=1");
+        manager_end_reload(m);
+        if (m->reload_again)
+                manager_on_reload(-1, 0, m);
 }
 
 static int manager_start_events(Manager *m) {
@@ -228,7 +269,7 @@ static int manager_start_events(Manager *m) {
         return manager_start_watchdog(m);
 }
 
-static int manager_start(Manager *m, const Config *config) {
+static int manager_start(Manager *m, Config *config) {
         static const InspectorEvents inspector_events = { manager_on_target_gone, manager_on_stale_removed,
                                                           manager_on_settled };
         int r;
@@ -261,18 +302,22 @@ static int manager_start(Manager *m, const Config *config) {
         m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
         r = manager_start_events(m);
         if (r == 0)
+                r = resolver_new(m->loop, manager_on_resolved, m, &m->resolver);
+        if (r == 0)
                 r = scanner_new(m->loop, &m->inspector, &m->scanner);
-        return r < 0 ? r : manager_apply(m, config);
+        if (r < 0)
+                return r;
+        resolve_policy(&config->policy);
+        return manager_apply(m, config);
 }
 
-int manager_new(const Config *config, int (*reload)(Config *ret), Manager **ret) {
+int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret) {
         Manager *m = calloc(1, sizeof(*m));
         int r;
 
         if (!m)
                 return -ENOMEM;
         m->reload = reload;
-        m->n_policies = 1;
         registry_init(&m->registry);
         turns_init(&m->turns);
         TAILQ_INIT(&m->clients);
@@ -320,6 +365,8 @@ void manager_free(Manager *m) {
                 manager_on_reap(-1, 0, m);
         scanner_free(m->scanner);
         registry_done(&m->registry);
+        resolver_free(m->resolver);
+        config_done(&m->next);
         policy_done(&m->policy);
         recorder_free(m->recorder);
         hangups_free(m->hangups);

@@ -20,6 +20,7 @@
 #include "daemon/quota.h"
 #include "daemon/recorder.h"
 #include "daemon/registry.h"
+#include "daemon/resolver.h"
 #include "daemon/scanner.h"
 #include "daemon/session.h"
 #include "daemon/turns.h"
@@ -38,6 +39,9 @@ struct Manager {
         Registry registry;
         Policy policy;
         uint64_t n_policies; /* policies so far, this one included */
+        Resolver *resolver;
+        Config next;       /* while the names in its policy are being resolved */
+        bool reload_again; /* asked for meanwhile */
         Inspector inspector;
         Scanner *scanner;
         Listener *listener;
@@ -58,9 +62,9 @@ struct Manager {
         bool stopping;         /* asked to, as opposed to broken */
 };
 
-/* Everything but listening. Configuration is borrowed for the call. 0 or negative errno; what is
- * wrong has been logged. */
-int manager_new(const Config *config, int (*reload)(Config *ret), Manager **ret);
+/* Everything but listening. Configuration is borrowed for the call, but its policy is taken over. 0 or
+ * negative errno; what is wrong has been logged. */
+int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret);
 void manager_free(Manager *m);
 
 /* Somebody waits for a turn, or has had it. */

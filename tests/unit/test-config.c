@@ -107,6 +107,30 @@ static void an_empty_scan_forgets_the_folders_so_far(void **state) {
         config_done(&c);
 }
 
+static void rules_stand_in_the_order_of_their_sections(void **state) {
+        IniError error;
+        Config c;
+
+        assert_reads(&c, "[Grant \"b\"]\nUser=1\nTargetUser=2\nMode=observe\n[Manholed]\nRecord=none\n"
+                         "[Deny \"b\"]\nGroup=3\nUser=4\nUser=\nUnit=x\nExecutable=/y\nMode=*\n");
+        assert_int_equal(config_parse(&c, "2", "\n[Grant \"a\"]\nUser=1 5\nTargetUser=*\nMode=watch", &error), 0);
+        assert_string_equal(c.record, "none");
+        assert_int_equal(c.policy.n_rules, 3);
+        assert_string_equal(c.policy.rules[0]->name, "[Grant \"b\"]");
+        assert_string_equal(c.policy.rules[1]->name, "[Deny \"b\"]");
+        assert_string_equal(c.policy.rules[1]->place, "test.conf:7");
+        assert_int_equal(c.policy.rules[1]->users.n, 0);
+        assert_int_equal(c.policy.rules[1]->groups.n, 1);
+        assert_string_equal(c.policy.rules[2]->place, "2:2");
+        assert_true(c.policy.rules[2]->target_users.any);
+
+        /* A rule that lacks something is named by its own line, wherever that is found out. */
+        assert_int_equal(config_parse(&c, "3", "\n[Deny \"c\"]\nUser=1\n\n[Manholed]\n", &error), -EBADMSG);
+        assert_memory_equal(error.text, "3:2: ", 5);
+        config_done(&c);
+        assert_bad_line("[Grant \"b\"]\nUser=1\nTargetUser=2\nMode=observe\n\n[Grant \"b\"]\n", 6);
+}
+
 static void a_bad_line_is_named_by_its_number(void **state) {
         static const struct {
                 const char *text;
@@ -279,6 +303,7 @@ int main(void) {
                 cmocka_unit_test(a_value_may_hold_equals_signs_and_comment_marks),
                 cmocka_unit_test(later_values_replace_earlier_ones_and_folders_add_up),
                 cmocka_unit_test(an_empty_scan_forgets_the_folders_so_far),
+                cmocka_unit_test(rules_stand_in_the_order_of_their_sections),
                 cmocka_unit_test(a_bad_line_is_named_by_its_number),
                 cmocka_unit_test(what_a_bad_value_would_replace_stays),
                 cmocka_unit_test(a_long_name_cannot_push_the_line_number_out),

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/test.h"
 
-#include <dirent.h>
-#include <poll.h>
 #include <pwd.h>
 #include <string.h>
 
 #include "daemon/names.h"
+#include "tests/unit/threads.h"
 
 /* Nobody has these. */
 #define UNKNOWN 3999999000U
@@ -15,18 +14,6 @@
 
 static struct event_base *loop;
 static Names *names;
-
-static unsigned count_threads(void) {
-        DIR *dir = opendir("/proc/self/task");
-        struct dirent *entry;
-        unsigned n = 0;
-
-        assert_non_null(dir);
-        while ((entry = readdir(dir)))
-                n += entry->d_name[0] != '.';
-        (void)closedir(dir);
-        return n;
-}
 
 static void give_up(evutil_socket_t fd, short what, void *userdata) {
         fail_msg("nothing came within 30 seconds");
@@ -40,13 +27,7 @@ static int enter(void **state) {
 static int leave(void **state) {
         names_free(names);
         event_base_free(loop);
-        /* No event tells of a detached thread's end. */
-        for (unsigned i = 0; count_threads() > 1; i++) {
-                if (i == 3000)
-                        return -1;
-                (void)poll(NULL, 0, 10);
-        }
-        return 0;
+        return threads_wait_for_last();
 }
 
 typedef struct Wait {
