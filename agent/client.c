@@ -7,6 +7,8 @@
 #include "agent/overdue.h"
 #include "lib/console.h"
 
+#define SIGNALS_STEP_MSEC 100
+
 static _Thread_local Client *current;
 
 Client *client_current(void) {
@@ -183,8 +185,9 @@ PyObject *client_read_line(Client *c, const char *prompt) {
         PyThreadState *gil;
         char *data = NULL;
         size_t n = 0;
-        int r;
+        int r, interrupted;
 
+        c->signalled = false;
         if (c->session->framed ? write_piece(c, CONSOLE_PROMPT, prompt, strlen(prompt)) < 0
                                : client_write_bytes(c, CONSOLE_OUTPUT, prompt, strlen(prompt)) < 0)
                 return NULL;
@@ -193,11 +196,18 @@ PyObject *client_read_line(Client *c, const char *prompt) {
         if (c->left)
                 return PyUnicode_FromString("");
 
-        session_begin_wait(c->session);
-        gil = PyEval_SaveThread();
-        r = session_wait_line(c->session, &data, &n);
-        PyEval_RestoreThread(gil);
-        if (session_end_wait(c->session) != 0 || r == SESSION_E_INTERRUPTED)
+        do {
+                session_begin_wait(c->session);
+                gil = PyEval_SaveThread();
+                r = session_wait_line(c->session, c->main_thread ? SIGNALS_STEP_MSEC : -1, &data, &n);
+                PyEval_RestoreThread(gil);
+                interrupted = session_end_wait(c->session);
+                c->signalled = r == SESSION_E_AGAIN && interrupted == 0 && PyErr_CheckSignals() < 0;
+        } while (r == SESSION_E_AGAIN && interrupted == 0 && !c->signalled);
+
+        if (c->signalled)
+                return NULL;
+        if (interrupted != 0 || r == SESSION_E_INTERRUPTED)
                 PyErr_SetNone(PyExc_KeyboardInterrupt);
         else if (r == SESSION_E_END)
                 line = PyUnicode_FromString("");

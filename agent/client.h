@@ -27,6 +27,8 @@ typedef struct Client {
         bool redirect_stderr; /* the code's stderr goes to the client */
         bool exec;            /* stdout and stderr apart */
         bool left;            /* another client has taken its place */
+        bool main_thread;     /* the application's signal handlers have their turn while it waits */
+        bool signalled;       /* the last read was ended by what one of them raised */
 } Client;
 
 /* Of the calling thread, or NULL. */
@@ -63,5 +65,6 @@ bool client_settle_stacks(Client *c);
 void client_end(Client *c, const JsonBuffer *end);
 
 /* Says with @prompt (may be empty) that a line is wanted, waits, and returns it as str, with its
- * newline. At the end of input the empty str. NULL with KeyboardInterrupt set on an interrupt. */
+ * newline. At the end of input the empty str. NULL with KeyboardInterrupt set on an interrupt, or with
+ * what a signal handler of the application has raised. */
 PyObject *client_read_line(Client *c, const char *prompt);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "agent/client.h"
@@ -11,6 +12,7 @@
 #include "agent/evaluate.h"
 #include "agent/gil.h"
 #include "agent/handler.h"
+#include "agent/handover.h"
 #include "agent/hooks.h"
 #include "agent/interrupt.h"
 #include "agent/listener.h"
@@ -214,6 +216,8 @@ static const char *run_lines(Client *c, PyObject *lines) {
                         client_say_text(c, "\nnow exiting ManholeConsole...\n");
                         return "eof";
                 }
+                if (line == NULL && c->signalled)
+                        return "stopping";
                 if (line != NULL)
                         line = strip_newline_consume(line);
                 if (line == NULL) {
@@ -315,8 +319,10 @@ static void end_client(Client *c, const JsonBuffer *end) {
         }
 }
 
-/* Runs what the session asks for, with everything in its place. */
-static void run_client(Client *c) {
+/* Runs what the session asks for, with everything in its place. 0, or -1 with an exception set that is
+ * the calling thread's own affair. */
+static int run_client(Client *c) {
+        PyObject *type = NULL, *value = NULL, *traceback = NULL;
         Session *s = c->session;
         Client *outer = client_current();
         JsonBuffer end = JSON_BUFFER_INIT;
@@ -331,6 +337,8 @@ static void run_client(Client *c) {
                         run_replaced_repl(c, &end);
                 else
                         run_console(c, &end);
+                if (c->signalled)
+                        PyErr_Fetch(&type, &value, &traceback);
                 end_client(c, &end);
         } else {
                 evaluate_say_exception(c, true);
@@ -338,6 +346,9 @@ static void run_client(Client *c) {
         }
         jsonbuf_done(&end);
         client_set_current(outer);
+        PyErr_Clear();
+        PyErr_Restore(type, value, traceback);
+        return type != NULL ? -1 : 0;
 }
 
 /* A session's code has forked: this is the child, and there is nothing here to return to. */
@@ -348,23 +359,28 @@ static void end_child(Session *s) {
         }
 }
 
-bool console_serve(Session *s) {
-        Client c = { .session = s, .exec = s->run == SESSION_RUNS_EXEC };
+int console_serve(Session *s, bool *ret_left) {
+        Client c = {
+                .session = s,
+                .exec = s->run == SESSION_RUNS_EXEC,
+                .main_thread = gettid() == getpid(),
+        };
+        int r = 0;
 
         s->thread_id = PyThread_get_thread_ident();
         c.redirect_stderr = c.exec || settings_get()->redirect_stderr;
         shutdown_wrap();
         c.globals = make_globals();
         if (c.globals != NULL)
-                run_client(&c);
+                r = run_client(&c);
         else {
                 evaluate_say_exception(&c, true);
                 client_end(&c, &JSON_BUFFER_INIT);
         }
         Py_CLEAR(c.globals);
-        PyErr_Clear();
         end_child(s);
-        return c.left;
+        *ret_left = c.left;
+        return r;
 }
 
 /* The same for the rest of a run, whose thread was left. */
@@ -402,6 +418,38 @@ static void end_thread_consume(Session *s, bool left) {
         log_line("Cleaned up.");
 }
 
+static void log_accepted(Session *s) {
+        log_line("Accepted connection on fd:%d from PID:%ld UID:%lu GID:%lu", s->accepted_fd,
+                 (long)s->peer.pid, (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
+}
+
+/* A function's exceptions are logged; others can only be the calling thread's own. */
+static int serve(Session *s, bool *ret_left) {
+        int r = 0;
+
+        if (s->run == SESSION_RUNS_FUNCTION)
+                handler_run(s);
+        else
+                r = console_serve(s, ret_left);
+        end_child(s);
+        return r;
+}
+
+int console_attend(Session *s) {
+        bool left;
+        int r;
+
+        pthread_mutex_lock(&s->lock);
+        s->stays = true;
+        pthread_mutex_unlock(&s->lock);
+        log_accepted(s);
+        r = serve(s, &left);
+        log_line("DONE.");
+        listener_console_ends();
+        session_unref(s);
+        return r;
+}
+
 static void *console_main(void *arg) {
         Session *s = arg;
         PyThreadState *state;
@@ -409,15 +457,11 @@ static void *console_main(void *arg) {
 
         name_thread(s);
         log_line("Started ManholeConnectionThread thread. Checking credentials ...");
-        log_line("Accepted connection on fd:%d from PID:%ld UID:%lu GID:%lu", s->accepted_fd,
-                 (long)s->peer.pid, (unsigned long)s->peer.uid, (unsigned long)s->peer.gid);
+        log_accepted(s);
 
         if (gil_take(&state)) {
-                if (s->run == SESSION_RUNS_FUNCTION)
-                        handler_run(s);
-                else
-                        left = console_serve(s);
-                end_child(s);
+                (void)serve(s, &left);
+                PyErr_Clear();
                 shutdown_forget_thread();
                 gil_give(state);
         }
@@ -445,18 +489,30 @@ static void *interrupt_main(void *arg) {
         return NULL;
 }
 
-static int start(Session *s) {
-        int r;
+/* Takes over a reference and the console that has begun. */
+static int start_thread(Session *s) {
+        int r = thread_start(console_main, s, CONSOLE_STACK_SIZE);
 
-        if (!listener_console_begins())
-                return -EAGAIN;
-        session_ref(s);
-        r = thread_start(console_main, s, CONSOLE_STACK_SIZE);
         if (r < 0) {
                 listener_console_ends();
                 session_unref(s);
         }
         return r;
+}
+
+void console_start_thread(Session *s) {
+        session_ref(s);
+        if (start_thread(s) < 0) {
+                log_line("No thread for a console could be started.");
+                (void)session_offer_end(s, "{\"reason\":\"stopping\"}", strlen("{\"reason\":\"stopping\"}"));
+        }
+        session_unref(s);
+}
+
+static int start(Session *s) {
+        if (!listener_console_begins())
+                return -EAGAIN;
+        return handover_offer(s) ? 0 : start_thread(session_ref(s));
 }
 
 static void interrupt(Session *s) {

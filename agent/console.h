@@ -10,9 +10,16 @@
 
 #include "agent/runner.h"
 
-/* Runs what the session asks for in the calling thread. Returns whether the thread was left before its
- * end (interrupt.h). GIL held. */
-bool console_serve(Session *s);
+/* Runs what the session asks for in the calling thread. 0, or -1 with the exception of one of the
+ * application's own signal handlers set: that thread is its main one. @ret_left: whether the thread was
+ * left before its end (interrupt.h). GIL held. */
+int console_serve(Session *s, bool *ret_left);
+
+/* The same for a session that was left to the calling thread (handover.h); takes over the reference. */
+int console_attend(Session *s);
+
+/* Runs it in a thread of its own after all; takes over the reference. Any thread. */
+void console_start_thread(Session *s);
 
 /* Its functions are for the I/O thread. */
 extern const Runner console_runner;

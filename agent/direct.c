@@ -40,13 +40,17 @@ static Session *adopt(PyObject *socket) {
 
 PyObject *direct_handle_connection_repl(PyObject *self, PyObject *socket) {
         Session *s = adopt(socket);
+        bool left;
+        int r;
 
         if (s == NULL)
                 return NULL;
-        (void)console_serve(s);
+        r = console_serve(s, &left);
         session_unref(s);
         Py_INCREF(socket);
         pysocket_free(socket);
+        if (r < 0)
+                return NULL;
         Py_RETURN_NONE;
 }
 

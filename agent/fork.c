@@ -9,6 +9,7 @@
 #include "agent/dump.h"
 #include "agent/fork.h"
 #include "agent/gil.h"
+#include "agent/handover.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/redirect.h"
@@ -34,6 +35,7 @@ static void in_child(void) {
         gil_fork_child();
         log_reset();
         stuck_fork_child();
+        handover_fork_child();
         listener_fork_child(c != NULL ? c->session : NULL);
         then.native();
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/activation.h"
 #include "agent/console.h"
 #include "agent/errors.h"
 #include "agent/fork.h"
@@ -18,6 +19,7 @@
 #include "agent/runner.h"
 #include "agent/settings.h"
 #include "agent/shutdown.h"
+#include "agent/signals.h"
 #include "agent/stacks.h"
 #include "agent/stuck.h"
 
@@ -125,6 +127,9 @@ static bool reinstalls(const Options *o) {
 static void after_fork(void) {
         const Options *o = settings_get();
 
+        /* One that waits to be activated waits in the child too. */
+        if (!o->thread)
+                return;
         install.installed = reinstalls(o) && listener_open_later(o->reinstall_delay, &o->service) == 0;
 }
 
@@ -132,8 +137,10 @@ static void after_fork(void) {
 static void after_fork_python(void) {
         if (!install.installed)
                 return;
-        log_line("Fork detected. Reinstalling Manhole.");
-        log_line("Delaying UDS binding %g seconds ...", settings_get()->reinstall_delay);
+        if (settings_get()->thread) {
+                log_line("Fork detected. Reinstalling Manhole.");
+                log_line("Delaying UDS binding %g seconds ...", settings_get()->reinstall_delay);
+        }
         shutdown_register_multiprocessing();
 }
 
@@ -153,9 +160,14 @@ static int make_ready(void) {
 /* The words are python-manhole's, which replaces the functions; here a handler of the C library sees
  * every fork. */
 static void log_fork(const Options *o) {
-        if (!o->patch_fork || !o->thread)
+        if (o->activate_on != 0)
+                log_line("Not patching os.fork and os.forkpty. Activation is done by signal %d", o->activate_on);
+        else if (o->oneshot_on != 0)
+                log_line("Not patching os.fork and os.forkpty. Oneshot activation is done by signal %d",
+                         o->oneshot_on);
+        else if (!o->patch_fork || !o->thread)
                 return;
-        if (o->socket_path != NULL)
+        else if (o->socket_path != NULL)
                 log_line("Not patching os.fork and os.forkpty. Using user socket path %s",
                          PyBytes_AsString(o->socket_path));
         else
@@ -175,11 +187,33 @@ static bool disabled(void) {
         return value != NULL && strcmp(value, "1") == 0;
 }
 
-PyObject *install_install(PyObject *self, PyObject *kwargs) {
+/* The signal's handler is a method of what install() returns. */
+static int replace_signal(const Options *o, PyObject *manhole) {
+        bool oneshot = o->oneshot_on != 0;
+        PyObject *handler;
+        int r;
+
+        if (!oneshot && o->activate_on == 0) {
+                signals_restore();
+                return 0;
+        }
+        handler = PyObject_GetAttrString(manhole, oneshot ? "handle_oneshot" : "activate_on_signal");
+        if (handler == NULL)
+                return -1;
+        r = signals_replace(oneshot ? "oneshot_on" : "activate_on", oneshot ? o->oneshot_on : o->activate_on,
+                            handler);
+        Py_DECREF(handler);
+        return r;
+}
+
+PyObject *install_install(PyObject *self, PyObject *args) {
         bool first = !install.ready;
+        PyObject *kwargs, *manhole;
         Options o, old;
         long number;
 
+        if (!PyArg_ParseTuple(args, "OO", &kwargs, &manhole))
+                return NULL;
         if (!PyDict_Check(kwargs))
                 return PyErr_Format(PyExc_TypeError, "options: a dict is wanted");
         if (options_parse(kwargs, &o) < 0)
@@ -196,6 +230,10 @@ PyObject *install_install(PyObject *self, PyObject *kwargs) {
         if (install.installed && o.strict) {
                 options_done(&o);
                 PyErr_SetString(errors_get(ERROR_ALREADY_INSTALLED), "Manhole already installed!");
+                return NULL;
+        }
+        if (replace_signal(&o, manhole) < 0) {
+                options_done(&o);
                 return NULL;
         }
 
@@ -224,8 +262,36 @@ PyObject *install_release(PyObject *self, PyObject *number) {
 
         if (PyErr_Occurred())
                 return NULL;
-        if (n == install.number)
+        if (n == install.number) {
                 uninstall();
+                signals_restore();
+        }
+        Py_RETURN_NONE;
+}
+
+static bool is_current(long number) {
+        return install.installed && number == install.number;
+}
+
+PyObject *install_activate(PyObject *self, PyObject *number) {
+        long n = PyLong_AsLong(number);
+
+        if (PyErr_Occurred())
+                return NULL;
+        if (is_current(n))
+                (void)activation_open();
+        Py_RETURN_NONE;
+}
+
+PyObject *install_oneshot(PyObject *self, PyObject *number) {
+        long n = PyLong_AsLong(number);
+
+        if (PyErr_Occurred())
+                return NULL;
+        if (!is_current(n))
+                log_line("Oneshot failure: this manhole was released.");
+        else if (activation_oneshot(n, is_current) < 0)
+                return NULL;
         Py_RETURN_NONE;
 }
 

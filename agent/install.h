@@ -7,11 +7,18 @@
 
 #include <Python.h>
 
-/* install(options: dict) -> int, a number for release(). */
-PyObject *install_install(PyObject *self, PyObject *kwargs);
+/* install(options: dict, manhole) -> int, a number for the functions below. @manhole has the methods that
+ * become signal handlers. */
+PyObject *install_install(PyObject *self, PyObject *args);
 
 /* release(number): undoes that installation, if it is still the current one. */
 PyObject *install_release(PyObject *self, PyObject *number);
+
+/* activate(number): opens the socket, if it is not open. */
+PyObject *install_activate(PyObject *self, PyObject *number);
+
+/* oneshot(number): waits for one client and serves it in the calling thread. */
+PyObject *install_oneshot(PyObject *self, PyObject *number);
 
 /* dump_stacktraces() */
 PyObject *install_dump(PyObject *self, PyObject *args);

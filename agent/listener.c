@@ -398,8 +398,17 @@ static int open_endpoint(const char *path, const Service *service, const unsigne
         return 0;
 }
 
+static bool is_open(void) {
+        bool open;
+
+        pthread_mutex_lock(&listener.lock);
+        open = listener.endpoint.fd >= 0;
+        pthread_mutex_unlock(&listener.lock);
+        return open;
+}
+
 int listener_open(const char *path, const Service *service) {
-        return open_endpoint(path, service, NULL);
+        return is_open() ? -EALREADY : open_endpoint(path, service, NULL);
 }
 
 typedef struct Later {

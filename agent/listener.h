@@ -30,7 +30,7 @@
 #define LISTENER_LEFT_MAX 64U
 
 /* Opens the socket at @path (NULL: /tmp/manhole-PID) and serves it, starting the thread if need be. Logs what fails.
- * Any thread. 0 or negative errno. */
+ * Any thread, one at a time. 0, -EALREADY without a word, or another negative errno. */
 int listener_open(const char *path, const Service *service);
 
 /* As listener_open(), for this process's own path and after @delay_sec, in a thread that does not

@@ -13,9 +13,11 @@
 #include "agent/install.h"
 
 static PyMethodDef methods[] = {
-        { "install", install_install, METH_O, "install(options) -> number\n\nSee manhole.install()." },
+        { "install", install_install, METH_VARARGS, "install(options, manhole) -> number\n\nSee manhole.install()." },
         { "release", install_release, METH_O, "release(number)\n\nUndoes that installation." },
         { "dump_stacktraces", install_dump, METH_NOARGS, "Prints every thread's stack to stderr." },
+        { "activate", install_activate, METH_O, "activate(number)\n\nOpens that installation's socket." },
+        { "oneshot", install_oneshot, METH_O, "oneshot(number)\n\nServes one client in this thread." },
         { "locals", install_locals, METH_NOARGS, "locals() -> dict\n\nThe option." },
         { "log", install_log, METH_O, "log(text)\n\nWrites a line as the agent's own." },
         { "notice", hooks_notice, METH_VARARGS, "notice(name, value)\n\nThe package's attribute has changed." },

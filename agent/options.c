@@ -5,6 +5,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/errors.h"
+#include "agent/signals.h"
+
 typedef int (*OptionParse)(Options *o, const char *name, PyObject *value);
 
 static int refuse(PyObject *exception, const char *name, const char *what) {
@@ -117,8 +120,24 @@ static int parse_start_timeout(Options *o, const char *name, PyObject *value) {
         return parse_seconds(name, value, &seconds);
 }
 
-static int parse_signal(Options *o, const char *name, PyObject *value) {
-        return value == Py_None ? 0 : refuse(PyExc_NotImplementedError, name, "not honoured yet");
+static int parse_signal(const char *name, PyObject *value, int *ret) {
+        int number = 0;
+
+        if (value != Py_None) {
+                number = signals_parse(name, value);
+                if (number == 0)
+                        return -1;
+        }
+        *ret = number;
+        return 0;
+}
+
+static int parse_activate_on(Options *o, const char *name, PyObject *value) {
+        return parse_signal(name, value, &o->activate_on);
+}
+
+static int parse_oneshot_on(Options *o, const char *name, PyObject *value) {
+        return parse_signal(name, value, &o->oneshot_on);
 }
 
 /* The agent's threads block all signals: that is the documented default. */
@@ -164,8 +183,8 @@ static const struct {
         { "verbose_destination", parse_verbose_destination },
         { "strict", parse_strict },
         { "patch_fork", parse_patch_fork },
-        { "activate_on", parse_signal },
-        { "oneshot_on", parse_signal },
+        { "activate_on", parse_activate_on },
+        { "oneshot_on", parse_oneshot_on },
         { "thread", parse_thread },
         { "sigmask", parse_sigmask },
         { "socket_path", parse_socket_path },
@@ -183,6 +202,20 @@ static int parse_one(Options *o, PyObject *key, PyObject *value) {
                         return option_table[i].parse(o, option_table[i].name, value);
         PyErr_Format(PyExc_TypeError, "install() got an unexpected option %R", key);
         return -1;
+}
+
+/* What follows from all of them together. */
+static int complete(Options *o) {
+        if (o->activate_on != 0 && o->oneshot_on != 0) {
+                PyErr_SetString(errors_get(ERROR_CONFIGURATION_CONFLICT),
+                                "activate_on and oneshot_on exclude each other");
+                return -1;
+        }
+        if (o->activate_on != 0 || o->oneshot_on != 0)
+                o->thread = false;
+        if (o->locals == NULL)
+                o->locals = PyDict_New();
+        return o->locals == NULL ? -1 : 0;
 }
 
 int options_parse(PyObject *kwargs, Options *ret) {
@@ -203,9 +236,7 @@ int options_parse(PyObject *kwargs, Options *ret) {
                         options_done(&o);
                         return -1;
                 }
-        if (o.locals == NULL)
-                o.locals = PyDict_New();
-        if (o.locals == NULL) {
+        if (complete(&o) < 0) {
                 options_done(&o);
                 return -1;
         }

@@ -22,6 +22,7 @@ typedef struct Options {
         PyObject *locals;      /* owned dict */
         bool redirect_stderr;
         bool thread;
+        int activate_on, oneshot_on; /* signals, or 0 */
         Service service;
         bool exec_lines;              /* connection_handler="exec" */
         PyObject *connection_handler; /* owned: a function; or NULL */

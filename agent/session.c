@@ -207,7 +207,14 @@ int session_end_wait(Session *s) {
         return r;
 }
 
-int session_wait_line(Session *s, char **ret, size_t *ret_n) {
+/* Under the lock. */
+static void wait_until(Session *s, int64_t ns) {
+        pthread_cond_timedwait(&s->changed, &s->lock,
+                               &(struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 });
+}
+
+int session_wait_line(Session *s, int msec, char **ret, size_t *ret_n) {
+        int64_t until = session_now_ns() + msec * INT64_C(1000000);
         int r;
 
         pthread_mutex_lock(&s->lock);
@@ -224,7 +231,14 @@ int session_wait_line(Session *s, char **ret, size_t *ret_n) {
                         r = SESSION_E_END;
                 if (r != INBOX_E_EMPTY)
                         break;
-                pthread_cond_wait(&s->changed, &s->lock);
+                if (msec >= 0 && session_now_ns() >= until) {
+                        r = SESSION_E_AGAIN;
+                        break;
+                }
+                if (msec >= 0)
+                        wait_until(s, until);
+                else
+                        pthread_cond_wait(&s->changed, &s->lock);
         }
         pthread_mutex_unlock(&s->lock);
         return r;
@@ -255,9 +269,7 @@ void session_wait_room(Session *s, size_t n, bool interruptible) {
                         s->lost = true; /* the I/O thread empties the queue and closes */
                         break;
                 }
-                pthread_cond_timedwait(
-                        &s->changed, &s->lock,
-                        &(struct timespec){ .tv_sec = until / 1000000000, .tv_nsec = until % 1000000000 });
+                wait_until(s, until);
         }
         pthread_mutex_unlock(&s->lock);
         wake_ring();

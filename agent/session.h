@@ -35,6 +35,7 @@ enum {
         SESSION_E_LOST,        /* the client is gone, or lost its session: discard */
         SESSION_E_END,         /* end of input */
         SESSION_E_INTERRUPTED, /* the client asks to interrupt; the flag was taken */
+        SESSION_E_AGAIN,       /* not within the time */
 };
 
 typedef enum SessionRun {
@@ -162,8 +163,9 @@ void session_copy(Session *s, const void *data, size_t n, bool is_stderr);
  */
 void session_begin_wait(Session *s);
 int session_end_wait(Session *s);
-/* GIL not held. 0 (the caller frees @ret), SESSION_E_END, SESSION_E_INTERRUPTED, or -ENOMEM. */
-int session_wait_line(Session *s, char **ret, size_t *ret_n);
+/* GIL not held. 0 (the caller frees @ret), SESSION_E_END, SESSION_E_INTERRUPTED, SESSION_E_AGAIN after
+ * @msec (negative: never), or -ENOMEM. */
+int session_wait_line(Session *s, int msec, char **ret, size_t *ret_n);
 /* GIL not held. Returns when there is room for @n, when the session is lost, or, if that is wanted, on
  * an interrupt. */
 void session_wait_room(Session *s, size_t n, bool interruptible);

@@ -42,15 +42,19 @@ __all__ = [
 class Manhole:
     """What install() has put in place."""
 
-    def __init__(self, number):
-        self._number = number
+    _number = 0
 
     def release(self):
-        """Removes the socket. Consoles that are open stay."""
+        """Removes the socket and the signal handler. Consoles that are open stay."""
         _agent.release(self._number)
 
+    def activate_on_signal(self, signum=None, frame=None):
+        """Opens the socket: the handler of activate_on."""
+        _agent.activate(self._number)
+
     def handle_oneshot(self, signum=None, frame=None):
-        raise NotImplementedError("handle_oneshot: not honoured yet")
+        """Waits for one client and serves it in this thread: the handler of oneshot_on."""
+        _agent.oneshot(self._number)
 
 
 def install(verbose=True, verbose_destination=2, strict=True, **kwargs):
@@ -65,6 +69,8 @@ def install(verbose=True, verbose_destination=2, strict=True, **kwargs):
     locals: names to add to each console's.
     redirect_stderr: False leaves stderr to the application.
     thread: False opens no socket.
+    activate_on: a signal that opens it, by number or name; nothing is open before that.
+    oneshot_on: a signal whose handler waits for one client and serves it, in the main thread.
     daemon_connection: True lets the process end while consoles are open.
     connection_handler: "repl"; "exec", without redirection; or a function that gets the socket.
 
@@ -72,7 +78,9 @@ def install(verbose=True, verbose_destination=2, strict=True, **kwargs):
     raises NotImplementedError.
     """
     kwargs.update(verbose=verbose, verbose_destination=verbose_destination, strict=strict)
-    return Manhole(_agent.install(kwargs))
+    manhole = Manhole()
+    manhole._number = _agent.install(kwargs, manhole)
+    return manhole
 
 
 def __getattr__(name):

@@ -19,6 +19,9 @@ class _Destination(Protocol):
 
 class Manhole:
     def release(self) -> None: ...
+    def activate_on_signal(
+        self, signum: Optional[int] = None, frame: Optional[FrameType] = None
+    ) -> None: ...
     def handle_oneshot(
         self, signum: Optional[int] = None, frame: Optional[FrameType] = None
     ) -> None: ...

@@ -41,7 +41,7 @@ def refused(options):
 
 @pytest.mark.parametrize("options", [
     "verbose=True", "verbose=False", "verbose_destination=1", "strict=False", "patch_fork=False",
-    "patch_fork=True", "activate_on=None", "oneshot_on=None", "thread=True", "thread=False",
+    "patch_fork=True", "activate_on=None", "oneshot_on=None", "activate_on='USR1', thread=True", "oneshot_on='USR2'", "thread=True", "thread=False",
     "sigmask=None", "sigmask=manhole.ALL_SIGNALS", "socket_path=None", "reinstall_delay=0.1",
     "locals=None", "locals={}", "daemon_connection=True", "redirect_stderr=False",
     "connection_handler='repl'", "connection_handler='exec'", "connection_handler=print", "start_timeout=0.5", "True, 2, False",
@@ -51,7 +51,7 @@ def test_documented_options_are_accepted(options):
 
 
 @pytest.mark.parametrize("name, value", [
-    ("activate_on", "'USR1'"), ("oneshot_on", "'USR2'"), ("oneshot_on", "10"), ("sigmask", "[1]"),
+    ("sigmask", "[1]"),
 ])
 def test_options_not_honoured_yet_are_refused_by_name(name, value):
     assert refused(f"{name}={value}").startswith(f"NotImplementedError {name}: ")
@@ -64,10 +64,28 @@ def test_options_not_honoured_yet_are_refused_by_name(name, value):
     ("ValueError", "verbose_destination", "-1"), ("ValueError", "verbose_destination", "2 ** 70"),
     ("TypeError", "reinstall_delay", "'x'"), ("ValueError", "reinstall_delay", "-1"),
     ("ValueError", "reinstall_delay", "float('nan')"), ("TypeError", "start_timeout", "None"),
-    ("TypeError", "connection_handler", "1"), ("ValueError", "connection_handler", "'x'"),
+    ("ValueError", "activate_on", "'NOPE'"), ("ValueError", "activate_on", "''"),
+    ("ValueError", "activate_on", "0"), ("ValueError", "oneshot_on", "-1"), ("ValueError", "oneshot_on", "99"),
+    ("ValueError", "oneshot_on", "'KILL'"), ("ValueError", "oneshot_on", "9"),
+    ("ValueError", "oneshot_on", "2 ** 70"), ("TypeError", "oneshot_on", "1.5"),
+    ("TypeError", "activate_on", "['USR1']"), ("TypeError", "connection_handler", "1"), ("ValueError", "connection_handler", "'x'"),
 ])
 def test_bad_values_are_refused_by_name(kind, name, value):
     assert refused(f"{name}={value}").startswith(f"{kind} {name}: ")
+
+
+def test_options_that_contradict_each_other_are_refused():
+    assert refused("activate_on='USR1', oneshot_on='USR2'").startswith("ConfigurationConflict activate_on and ")
+
+
+def test_refused_options_leave_what_was_installed():
+    run(
+        "import manhole, os, signal\n"
+        "manhole.install(verbose=False)\n"
+        "try: manhole.install(strict=False, oneshot_on='KILL')\n"
+        "except ValueError: pass\n"
+        "assert os.path.exists('/tmp/manhole-%d' % os.getpid())\n"
+    )
 
 
 def test_unknown_options_are_refused():
