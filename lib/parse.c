@@ -2,6 +2,7 @@
 #include "lib/parse.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define PARSE_PID_MAX (4U * 1024U * 1024U)
 
@@ -31,5 +32,51 @@ int parse_pid(const char *text, pid_t *ret) {
         if (v == 0)
                 return -ERANGE;
         *ret = (pid_t)v;
+        return 0;
+}
+
+/* The unit at the front of @text, or seconds where there is none; moves on behind it. */
+static int parse_unit(const char **text, uint64_t *ret_usec) {
+        static const struct {
+                const char *name;
+                uint64_t usec;
+        } units[] = {
+                { "ms", 1000U }, { "s", 1000000U }, { "min", 60U * 1000000U },
+                { "h", 3600ULL * 1000000U }, { "d", 86400ULL * 1000000U }, { "", 1000000U },
+        };
+        size_t n = strspn(*text, "abcdefghijklmnopqrstuvwxyz");
+
+        for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+                if (strlen(units[i].name) == n && memcmp(units[i].name, *text, n) == 0) {
+                        *text += n;
+                        *ret_usec = units[i].usec;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+int parse_duration(const char *text, uint64_t max_usec, uint64_t *ret_usec) {
+        uint64_t sum = 0;
+
+        do {
+                size_t n = strspn(text, "0123456789");
+                uint64_t number, usec;
+                char digits[24];
+                int r;
+
+                if (n >= sizeof(digits))
+                        return -ERANGE;
+                memcpy(digits, text, n);
+                digits[n] = '\0';
+                text += n;
+                r = parse_u64(digits, UINT64_MAX, &number) ?: parse_unit(&text, &usec);
+                if (r < 0)
+                        return r;
+                if (__builtin_mul_overflow(number, usec, &number) || __builtin_add_overflow(sum, number, &sum) ||
+                    sum > max_usec)
+                        return -ERANGE;
+                text += strspn(text, " ");
+        } while (*text);
+        *ret_usec = sum;
         return 0;
 }

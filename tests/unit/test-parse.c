@@ -58,12 +58,36 @@ static void pids_are_those_the_kernel_gives(void **state) {
         assert_int_equal(pid, 4194304);
 }
 
+static void durations_are_numbers_with_units(void **state) {
+        static const struct {
+                const char *text;
+                uint64_t usec;
+        } durations[] = {
+                { "0", 0 }, { "30", 30000000 }, { "30s", 30000000 }, { "250ms", 250000 }, { "5min", 300000000 },
+                { "1h 30min", 5400000000 }, { "1h30min", 5400000000 }, { "2d", 172800000000 }, { "1 1", 2000000 },
+        };
+        static const char *const wrong[] = { "", " ", " 1", "s", "1 s", "1m", "1us", "-1", "1.5", "infinity", "1s,", "1S" };
+        uint64_t v = 7;
+
+        for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+                assert_int_equal(parse_duration(wrong[i], UINT64_MAX, &v), -EINVAL);
+        assert_int_equal(parse_duration("18446744073709551615", UINT64_MAX, &v), -ERANGE);
+        assert_int_equal(parse_duration("1111111111111111111111111111111s", UINT64_MAX, &v), -ERANGE);
+        assert_int_equal(parse_duration("1000ms 1ms", 1000000, &v), -ERANGE);
+        assert_int_equal(v, 7);
+        for (size_t i = 0; i < sizeof(durations) / sizeof(*durations); i++) {
+                assert_int_equal(parse_duration(durations[i].text, UINT64_MAX, &v), 0);
+                assert_int_equal(v, durations[i].usec);
+        }
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_whole_range_of_numbers_is_read),
                 cmocka_unit_test(what_is_no_decimal_number_is_refused_and_leaves_the_output_alone),
                 cmocka_unit_test(numbers_beyond_the_limit_are_out_of_range),
                 cmocka_unit_test(pids_are_those_the_kernel_gives),
+                cmocka_unit_test(durations_are_numbers_with_units),
         };
 
         return cmocka_run_group_tests_name("parse", tests, NULL, NULL);
