@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/flow.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,6 +12,8 @@
 #define READ_SIZE (4U * RECORD_DATA_MAX)
 /* At most this much unwritten before reading pauses. */
 #define UNWRITTEN_MAX 65536U
+/* Of inserts that wait: a sender may stay in the middle of a frame. */
+#define INSERTS_MAX 16U
 
 /* What to wait for follows from the buffers alone. */
 static void flow_watch(Flow *f) {
@@ -30,38 +35,70 @@ static void flow_finish(Flow *f, FlowEnd how) {
         f->handler->end(f, how, f->userdata);
 }
 
+/* Records the first insert and hands it on. With @keep it is not waited for the recorder. 0 or negative
+ * errno. */
+static int flow_record_insert(Flow *f, bool keep) {
+        FlowInsert *insert = STAILQ_FIRST(&f->inserts);
+        size_t header = f->tap.framed ? FRAME_HEADER_SIZE : 0;
+        Record record = { .event = RECORD_OUTPUT, .frame = "notice", .position = f->position,
+                          .data = insert->bytes + header, .n_data = insert->n - header };
+        int r = 0;
+
+        if (keep)
+                recorder_keep(f->session, record);
+        else
+                r = recorder_write(f->session, record);
+        if (r < 0)
+                return r;
+        f->position += record.n_data;
+        f->n_records++;
+        if (evbuffer_add(f->recorded, insert->bytes, insert->n) < 0)
+                return -ENOMEM;
+        STAILQ_REMOVE_HEAD(&f->inserts, link);
+        f->n_inserts--;
+        free(insert);
+        return 0;
+}
+
+static bool flow_may_insert(const Flow *f) {
+        return !STAILQ_EMPTY(&f->inserts) && (!f->tap.framed || frame_scanner_idle(&f->tap.scanner));
+}
+
+/* The same with the next piece of what was read. 0, TAP_E_PROTOCOL or negative errno. */
+static int flow_record_piece(Flow *f) {
+        size_t n = evbuffer_get_length(f->read), used, look = n < RECORD_DATA_MAX ? n : RECORD_DATA_MAX;
+        const uint8_t *bytes = evbuffer_pullup(f->read, (ev_ssize_t)look);
+        Tap before = f->tap;
+        TapPiece piece;
+        int r;
+
+        if (!bytes)
+                return -ENOMEM;
+        if (tap_next(&f->tap, bytes, look, &used, &piece) != 0)
+                return TAP_E_PROTOCOL;
+        if (piece.record) {
+                r = recorder_write(f->session, (Record){ .event = piece.event, .frame = piece.frame,
+                                                         .position = f->position, .data = piece.data,
+                                                         .n_data = piece.n_data });
+                if (r < 0) {
+                        f->tap = before;
+                        return r;
+                }
+                f->position += piece.n_data;
+                f->n_records++;
+        }
+        f->handler->seen(f, &piece, f->userdata);
+        return evbuffer_remove_buffer(f->read, f->recorded, used) == (int)used ? 0 : -ENOMEM;
+}
+
 /* Records what can be recorded now and hands it on. 0, -EAGAIN, TAP_E_PROTOCOL, or negative errno
  * when the recorder is lost. */
 static int flow_record(Flow *f) {
-        size_t n;
+        int r = 0;
 
-        while ((n = evbuffer_get_length(f->read)) > 0) {
-                size_t used, look = n < RECORD_DATA_MAX ? n : RECORD_DATA_MAX;
-                const uint8_t *bytes = evbuffer_pullup(f->read, (ev_ssize_t)look);
-                Tap before = f->tap;
-                TapPiece piece;
-                int r;
-
-                if (!bytes)
-                        return -ENOMEM;
-                if (tap_next(&f->tap, bytes, look, &used, &piece) != 0)
-                        return TAP_E_PROTOCOL;
-                if (piece.record) {
-                        r = recorder_write(f->session, (Record){ .event = piece.event, .frame = piece.frame,
-                                                                 .position = f->position, .data = piece.data,
-                                                                 .n_data = piece.n_data });
-                        if (r < 0) {
-                                f->tap = before;
-                                return r;
-                        }
-                        f->position += piece.n_data;
-                        f->n_records++;
-                }
-                f->handler->seen(f, &piece, f->userdata);
-                if (evbuffer_remove_buffer(f->read, f->recorded, used) != (int)used)
-                        return -ENOMEM;
-        }
-        return 0;
+        while (r == 0 && (flow_may_insert(f) || evbuffer_get_length(f->read) > 0))
+                r = flow_may_insert(f) ? flow_record_insert(f, false) : flow_record_piece(f);
+        return r;
 }
 
 /* Writes what the receiver takes. False when it is gone. */
@@ -132,6 +169,7 @@ int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_clie
               RecorderSession *session, const FlowHandler *handler, void *userdata) {
         *f = (Flow){ .from = from, .to = to, .session = session, .handler = handler, .userdata = userdata,
                      .tap = { .framed = framed, .from_client = from_client } };
+        STAILQ_INIT(&f->inserts);
         f->readable = event_new(loop, from, EV_READ | EV_PERSIST, flow_on_readable, f);
         f->writable = event_new(loop, to, EV_WRITE | EV_PERSIST, flow_on_writable, f);
         f->read = evbuffer_new();
@@ -144,6 +182,12 @@ int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_clie
 }
 
 void flow_done(Flow *f) {
+        FlowInsert *insert;
+
+        while ((insert = STAILQ_FIRST(&f->inserts))) {
+                STAILQ_REMOVE_HEAD(&f->inserts, link);
+                free(insert);
+        }
         if (f->readable)
                 event_free(f->readable);
         if (f->writable)
@@ -157,6 +201,32 @@ void flow_done(Flow *f) {
 
 int flow_push(Flow *f, const void *bytes, size_t n) {
         return evbuffer_add(f->read, bytes, n) < 0 ? -ENOMEM : 0;
+}
+
+void flow_insert(Flow *f, uint32_t type, const char *text, size_t n) {
+        size_t header = f->tap.framed ? FRAME_HEADER_SIZE : 0;
+        FlowInsert *insert;
+
+        assert(!f->tap.from_client && n <= FLOW_INSERT_MAX);
+        if (f->n_inserts == INSERTS_MAX)
+                return;
+        insert = malloc(sizeof(*insert) + header + n);
+        if (!insert)
+                return;
+        insert->n = header + n;
+        if (f->tap.framed)
+                frame_header_encode(&(FrameHeader){ .length = (uint32_t)n, .type = type }, insert->bytes);
+        memcpy(insert->bytes + header, text, n);
+        STAILQ_INSERT_TAIL(&f->inserts, insert, link);
+        f->n_inserts++;
+        event_active(f->writable, EV_WRITE, 0); /* later: it may be the end of the flow */
+}
+
+void flow_last_words(Flow *f) {
+        (void)flow_record(f);
+        while (flow_may_insert(f) && flow_record_insert(f, true) == 0)
+                ;
+        (void)flow_write(f);
 }
 
 void flow_start(Flow *f) {

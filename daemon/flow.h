@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "daemon/recorder.h"
 #include "daemon/tap.h"
@@ -33,6 +34,15 @@ typedef struct FlowHandler {
         void (*seen)(Flow *flow, const TapPiece *piece, void *userdata);
 } FlowHandler;
 
+/* Words of our own in the stream. */
+typedef struct FlowInsert {
+        STAILQ_ENTRY(FlowInsert) link;
+        size_t n;
+        uint8_t bytes[]; /* a whole frame, or plain bytes */
+} FlowInsert;
+
+typedef STAILQ_HEAD(FlowInserts, FlowInsert) FlowInserts;
+
 struct Flow {
         struct event *readable, *writable; /* owned */
         int from, to;                      /* borrowed */
@@ -43,6 +53,8 @@ struct Flow {
         bool eof, closed, blocked; /* blocked: the recorder has no room */
         uint64_t position;         /* bytes recorded: data, without frame headers */
         uint64_t n_records;
+        FlowInserts inserts; /* owned: to be said between two frames */
+        unsigned n_inserts;
         const FlowHandler *handler; /* borrowed */
         void *userdata;
 };
@@ -56,6 +68,15 @@ void flow_done(Flow *f);
 int flow_push(Flow *f, const void *bytes, size_t n);
 
 void flow_start(Flow *f);
+
+/* Says something of our own to the receiver, as soon as the sender is between two frames: with frames
+ * one of this type, else the bytes. Recorded like all else, as of the kind "notice". At most a few
+ * wait; what comes then is left out. @n is at most FLOW_INSERT_MAX. */
+#define FLOW_INSERT_MAX 1024U
+void flow_insert(Flow *f, uint32_t type, const char *text, size_t n);
+
+/* The flow will be done: says what waits to be said, if the receiver takes it at once. */
+void flow_last_words(Flow *f);
 
 /* The recorder may have room again. */
 void flow_resume(Flow *f);

@@ -51,3 +51,9 @@ typedef enum ConsoleReply {
         CONSOLE_END = 133,    /* JSON {"reason":…}: the console or exec is over */
         _CONSOLE_REPLY_MAX,
 } ConsoleReply;
+
+/* What the broker itself says to a client, between two frames of the agent. An agent never does. */
+typedef enum ConsoleBroker {
+        CONSOLE_NOTICE = 192, /* JSON {"kind":…, "text":…}: about the session, for a person */
+        _CONSOLE_BROKER_MAX,
+} ConsoleBroker;

@@ -564,6 +564,102 @@ static int enter(void **state) {
         return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -1 : 0; /* as main() does */
 }
 
+/* ---------------------------------------------------------------- inserts */
+
+static void what_is_inserted_waits_for_the_end_of_a_frame(void **state) {
+        Scene *s = scene_new(false, true);
+        uint8_t bytes[256], expected[256];
+        size_t n = frame(bytes, CONSOLE_OUTPUT, "0123456789", 10), k;
+
+        flow_start(&s->flow);
+        say(s, bytes, n - 4);
+        turn(s);
+        flow_insert(&s->flow, CONSOLE_NOTICE, "{}", 2);
+        turn(s);
+        assert_arrived(s, bytes, n - 4);
+        say(s, bytes + n - 4, 4);
+        say(s, bytes, n);
+        turn(s);
+        memcpy(expected, bytes + n - 4, 4);
+        frame_header_encode(&(FrameHeader){ .length = 2, .type = CONSOLE_NOTICE }, expected + 4);
+        memcpy(expected + 4 + FRAME_HEADER_SIZE, "{}", 2);
+        k = 4 + FRAME_HEADER_SIZE + 2;
+        memcpy(expected + k, bytes, n);
+        assert_arrived(s, expected, k + n);
+        assert_int_equal(s->flow.position, 22);
+        assert_memory_equal(s->stub.bytes, "0123456789{}0123456789", 22);
+        scene_free(s);
+}
+
+static void an_insert_stands_between_plain_bytes_and_is_recorded_as_a_notice(void **state) {
+        Scene *s = scene_new(false, false);
+
+        flow_start(&s->flow);
+        say(s, "ab", 2);
+        turn(s);
+        flow_insert(&s->flow, CONSOLE_NOTICE, "[x]", 3);
+        turn(s);
+        assert_string_equal(s->stub.frame, "notice");
+        say(s, "cd", 2);
+        turn(s);
+        assert_arrived(s, "ab[x]cd", 7);
+        assert_int_equal(s->flow.position, 7);
+        assert_int_equal(s->flow.n_records, 3);
+        scene_free(s);
+}
+
+static void an_insert_waits_for_the_recorder_too(void **state) {
+        Scene *s = scene_new(false, false);
+
+        flow_start(&s->flow);
+        s->stub.verdict = -EAGAIN;
+        flow_insert(&s->flow, CONSOLE_NOTICE, "[x]", 3);
+        turn(s);
+        assert_arrived(s, "", 0);
+        s->stub.verdict = 0;
+        recorder_room(&s->stub.base);
+        turn(s);
+        assert_arrived(s, "[x]", 3);
+        scene_free(s);
+}
+
+static void last_words_are_said_at_once_and_never_within_a_frame(void **state) {
+        Scene *s = scene_new(false, true);
+        uint8_t bytes[256];
+        size_t n = frame(bytes, CONSOLE_OUTPUT, "0123456789", 10);
+        uint8_t expected[FRAME_HEADER_SIZE + 2] = {};
+
+        frame_header_encode(&(FrameHeader){ .length = 2, .type = CONSOLE_NOTICE }, expected);
+        memcpy(expected + FRAME_HEADER_SIZE, "{}", 2);
+        flow_start(&s->flow);
+        flow_insert(&s->flow, CONSOLE_NOTICE, "{}", 2);
+        flow_last_words(&s->flow);
+        assert_arrived(s, expected, sizeof(expected));
+        say(s, bytes, n - 4);
+        turn(s);
+        flow_insert(&s->flow, CONSOLE_NOTICE, "{}", 2);
+        flow_last_words(&s->flow);
+        assert_arrived(s, bytes, n - 4);
+        scene_free(s);
+}
+
+static void inserts_that_wait_are_bounded(void **state) {
+        Scene *s = scene_new(false, true);
+        uint8_t bytes[256];
+        size_t n = frame(bytes, CONSOLE_OUTPUT, "0123456789", 10);
+
+        flow_start(&s->flow);
+        say(s, bytes, n - 4);
+        turn(s);
+        for (unsigned i = 0; i < 1000; i++)
+                flow_insert(&s->flow, CONSOLE_NOTICE, "{}", 2);
+        say(s, bytes + n - 4, 4);
+        turn(s);
+        assert_true(s->flow.position <= 10 + 2 * 16);
+        assert_int_equal(s->flow.n_inserts, 0);
+        scene_free(s);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(nothing_is_read_before_the_start),
@@ -585,6 +681,11 @@ int main(void) {
                 cmocka_unit_test(whoever_is_told_of_the_end_may_be_done_with_it),
                 cmocka_unit_test(a_slow_receiver_slows_the_sender_within_bounds),
                 cmocka_unit_test(a_full_recorder_slows_the_sender_within_bounds),
+                cmocka_unit_test(what_is_inserted_waits_for_the_end_of_a_frame),
+                cmocka_unit_test(an_insert_stands_between_plain_bytes_and_is_recorded_as_a_notice),
+                cmocka_unit_test(an_insert_waits_for_the_recorder_too),
+                cmocka_unit_test(last_words_are_said_at_once_and_never_within_a_frame),
+                cmocka_unit_test(inserts_that_wait_are_bounded),
         };
 
         return cmocka_run_group_tests_name("flow", tests, enter, NULL);
