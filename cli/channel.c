@@ -72,6 +72,11 @@ int channel_flush(Channel *c) {
         return r;
 }
 
+static bool is_known(uint32_t type) {
+        return (type >= CONSOLE_ANSWER && type < _CONSOLE_REPLY_MAX) ||
+               (type >= CONSOLE_NOTICE && type < _CONSOLE_BROKER_MAX);
+}
+
 static int dispatch(Channel *c, const char *data, size_t n, ChannelHandler handler, void *userdata) {
         if (!c->framed) {
                 handler(userdata, CONSOLE_OUTPUT, 0, data, n);
@@ -86,7 +91,7 @@ static int dispatch(Channel *c, const char *data, size_t n, ChannelHandler handl
                         return CHANNEL_E_PROTOCOL;
                 buffer_append(&c->payload, piece.data, piece.n_data);
                 if (piece.ends) {
-                        if (piece.header.type < CONSOLE_ANSWER || piece.header.type >= _CONSOLE_REPLY_MAX)
+                        if (!is_known(piece.header.type))
                                 return CHANNEL_E_PROTOCOL;
                         (void)buffer_string(&c->payload);
                         handler(userdata, piece.header.type, piece.header.id, c->payload.data, c->payload.n);

@@ -93,15 +93,34 @@ static void on_prompt(Console *c, const char *text, size_t n) {
                 send_end(c);
 }
 
-static void on_dropped(Console *c, json_t *dropped) {
-        char line[128];
+/* A line of manholed's, or of ours about the console. */
+static void print_notice(Console *c, const char *text) {
+        _cleanup_free_ char *safe = escape_new(text), *line = NULL;
 
-        (void)snprintf(line, sizeof(line), "[%lld bytes of output were dropped here]\n",
-                       (long long)json_integer_value(json_object_get(dropped, "bytes")));
+        if (asprintf(&line, "[%s]\n", safe) < 0)
+                message_out_of_memory();
         if (c->terminal)
                 editor_print(line, strlen(line));
         else
                 (void)fputs(line, stderr);
+}
+
+static void on_dropped(Console *c, json_t *dropped) {
+        char text[128];
+
+        (void)snprintf(text, sizeof(text), "%lld bytes of output were dropped here",
+                       (long long)json_integer_value(json_object_get(dropped, "bytes")));
+        print_notice(c, text);
+}
+
+static void on_notice(Console *c, json_t *notice) {
+        const char *kind = json_string_value(json_object_get(notice, "kind"));
+        const char *text = json_string_value(json_object_get(notice, "text"));
+
+        if (kind && strcmp(kind, "end") == 0)
+                console_end(c, EXIT_FAILED, "the session was ended: %s", text ? text : "no reason given");
+        else if (text)
+                print_notice(c, text);
 }
 
 static void on_answer(Console *c, uint32_t id, json_t *answer) {
@@ -136,7 +155,7 @@ static void on_frame(void *userdata, uint32_t type, uint32_t id, const char *pay
 
         if (c->over)
                 return;
-        if (type == CONSOLE_ANSWER || type == CONSOLE_DROPPED || type == CONSOLE_END)
+        if (type == CONSOLE_ANSWER || type == CONSOLE_DROPPED || type == CONSOLE_END || type == CONSOLE_NOTICE)
                 object = json_loadb(payload, n, 0, NULL);
 
         switch (type) {
@@ -155,6 +174,9 @@ static void on_frame(void *userdata, uint32_t type, uint32_t id, const char *pay
                 break;
         case CONSOLE_END:
                 on_end(c, object);
+                break;
+        case CONSOLE_NOTICE:
+                on_notice(c, object);
                 break;
         }
         json_decref(object);

@@ -69,13 +69,22 @@ static void on_end(Execution *e, json_t *end) {
         }
 }
 
+/* Who else is in the process is no news to code that runs. */
+static void on_notice(Execution *e, json_t *notice) {
+        const char *kind = json_string_value(json_object_get(notice, "kind"));
+        const char *text = json_string_value(json_object_get(notice, "text"));
+
+        if (kind && strcmp(kind, "end") == 0)
+                fail(e, "the session was ended: %s", text ? text : "no reason given");
+}
+
 static void on_frame(void *userdata, uint32_t type, uint32_t id, const char *payload, size_t n) {
         Execution *e = userdata;
         json_t *object = NULL;
 
         if (e->ended || e->failed)
                 return;
-        if (type == CONSOLE_ANSWER || type == CONSOLE_END || type == CONSOLE_DROPPED)
+        if (type == CONSOLE_ANSWER || type == CONSOLE_END || type == CONSOLE_DROPPED || type == CONSOLE_NOTICE)
                 object = json_loadb(payload, n, 0, NULL);
 
         switch (type) {
@@ -97,6 +106,9 @@ static void on_frame(void *userdata, uint32_t type, uint32_t id, const char *pay
                 break;
         case CONSOLE_END:
                 on_end(e, object);
+                break;
+        case CONSOLE_NOTICE:
+                on_notice(e, object);
                 break;
         }
         json_decref(object);

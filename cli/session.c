@@ -14,6 +14,7 @@
 void session_done(Session *s) {
         channel_done(&s->channel);
         json_decref(s->target);
+        json_decref(s->others);
         free(s->id);
         free(s->recording);
         *s = SESSION_INIT;
@@ -54,6 +55,7 @@ int session_open(Session *s, const char *control, const char *target, const char
         rest = varlink_reader_rest(&connection.reader, &n_rest);
         channel_init_consume(&s->channel, TAKE_FD(connection.fd), framed, rest, n_rest);
         s->target = json_incref(json_object_get(reply, "target"));
+        s->others = json_incref(json_object_get(reply, "others"));
         s->id = text_or_empty(reply, "session");
         s->recording = text_or_empty(reply, "recording");
         s->pid = target_pid(s->target);

@@ -16,6 +16,7 @@ typedef struct Session {
         json_t *target;  /* owned; NULL when manholed was not asked */
         char *id;        /* owned; under which it is recorded; NULL as above */
         char *recording; /* owned; NULL as above */
+        json_t *others;  /* owned: who else is there; NULL as above */
         pid_t pid;
 } Session;
 

@@ -40,6 +40,16 @@ static void introduce(const Session *s) {
                 (void)fprintf(stderr, "Session %s, recorded: %s.\n", id, recording);
 }
 
+static void introduce_others(const Session *s) {
+        for (size_t i = 0; i < json_array_size(s->others); i++) {
+                json_t *other = json_array_get(s->others, i);
+                _cleanup_free_ char *user = target_user(other), *since = target_text(other, "since"),
+                                    *id = target_text(other, "session");
+
+                (void)fprintf(stderr, "Also here: %s since %s, session %s.\n", user, since, id);
+        }
+}
+
 int verb_attach(const Options *options, int n_words, char **words) {
         _cleanup_(session_done) Session session = SESSION_INIT;
         uint64_t deadline = deadline_in(ANSWER_USEC);
@@ -53,5 +63,6 @@ int verb_attach(const Options *options, int n_words, char **words) {
                 return r;
 
         introduce(&session);
+        introduce_others(&session);
         return console_run(&session.channel, session.pid);
 }

@@ -16,9 +16,13 @@
 #define CONFIG_FILE SYSCONFDIR "/manholed.conf"
 #define CONFIG_FOLDER SYSCONFDIR "/manholed.conf.d"
 #define CONNECTIONS_PER_USER 512U
+#define SESSIONS_PER_USER 256U
+/* Ten years: what is longer is a mistake. */
+#define TIME_MAX_USEC (3652ULL * 86400U * 1000000U)
 
 void config_init(Config *c) {
-        *c = (Config){ .connections_per_user = CONNECTIONS_PER_USER, .log_level = -1 };
+        *c = (Config){ .connections_per_user = CONNECTIONS_PER_USER, .sessions_per_user = SESSIONS_PER_USER,
+                        .log_level = -1 };
 }
 
 static void forget_scan(Config *c) {
@@ -73,13 +77,38 @@ static int set_scan(Config *c, const char *value) {
         return value[0] == '/' ? config_add_scan(c, value) : -EINVAL;
 }
 
-static int set_connections(Config *c, const char *value) {
+static int set_quota(const char *value, unsigned *ret) {
         uint64_t n;
 
         if (parse_u64(value, 1000000, &n) < 0 || n == 0)
                 return -EINVAL;
-        c->connections_per_user = (unsigned)n;
+        *ret = (unsigned)n;
         return 0;
+}
+
+static int set_connections(Config *c, const char *value) {
+        return set_quota(value, &c->connections_per_user);
+}
+
+static int set_sessions(Config *c, const char *value) {
+        return set_quota(value, &c->sessions_per_user);
+}
+
+static int set_limit(const char *value, uint64_t *ret_usec) {
+        uint64_t usec = 0;
+
+        if (strcmp(value, "infinity") != 0 && (parse_duration(value, TIME_MAX_USEC, &usec) < 0 || usec == 0))
+                return -EINVAL;
+        *ret_usec = usec;
+        return 0;
+}
+
+static int set_session_idle(Config *c, const char *value) {
+        return set_limit(value, &c->session_limits.idle_usec);
+}
+
+static int set_session_max(Config *c, const char *value) {
+        return set_limit(value, &c->session_limits.max_usec);
 }
 
 static int set_log_level(Config *c, const char *value) {
@@ -93,6 +122,9 @@ static const struct {
         { "Record", set_record },
         { "Scan", set_scan },
         { "ConnectionsPerUser", set_connections },
+        { "SessionsPerUser", set_sessions },
+        { "SessionIdleSec", set_session_idle },
+        { "SessionMaxSec", set_session_max },
         { "LogLevel", set_log_level },
 };
 

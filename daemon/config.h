@@ -9,6 +9,9 @@
  *   Record=journal | file:DIR | none
  *   Scan=DIR                  (may be given several times)
  *   ConnectionsPerUser=NUMBER
+ *   SessionsPerUser=NUMBER
+ *   SessionIdleSec=TIME | infinity
+ *   SessionMaxSec=TIME | infinity
  *   LogLevel=err | warning | notice | info | debug
  *
  *   [Grant "NAME"]  [Deny "NAME"]   rules of the policy: rule.h
@@ -18,12 +21,14 @@
 
 #include "daemon/ini.h"
 #include "daemon/policy.h"
+#include "daemon/session-limits.h"
 
 typedef struct Config {
         char *record; /* owned; NULL until it is set */
         char **scan;  /* owned */
         size_t n_scan;
-        unsigned connections_per_user;
+        unsigned connections_per_user, sessions_per_user;
+        SessionLimits session_limits;
         int log_level; /* -1 until it is set */
         Policy policy; /* its names are not resolved: resolver.h */
 } Config;

@@ -13,6 +13,7 @@
 #include "daemon/broker.h"
 #include "daemon/errors.h"
 #include "daemon/log.h"
+#include "daemon/notice.h"
 #include "daemon/recorder-open.h"
 #include "daemon/rule-report.h"
 #include "lib/cleanup.h"
@@ -97,9 +98,30 @@ static void manager_on_session_ended(Session *s, void *userdata) {
 
         if (s->charged)
                 quota_release(&m->connections, s->peer.uid);
+        quota_release(&m->sessions_of, s->peer.uid);
         TAILQ_REMOVE(&m->sessions, s, link);
         TAILQ_INSERT_TAIL(&m->ended_sessions, s, link);
         manager_reap_later(m);
+}
+
+/* Tells the others in the same process. */
+static void manager_tell_others(Manager *m, const Session *who, NoticeKind kind) {
+        char person[NAMES_PERSON_MAX];
+        Session *s;
+
+        names_person(m->names, who->peer.uid, person);
+        TAILQ_FOREACH(s, &m->sessions, link)
+                if (s != who && s->joined && s->target && s->target_pid == who->target_pid)
+                        notice_send(s, kind, kind == NOTICE_JOINED ? "%s opened a console here: session %s" :
+                                    "%s has left: session %s", person, who->id);
+}
+
+static void manager_on_joined(Session *s, void *userdata) {
+        manager_tell_others(userdata, s, NOTICE_JOINED);
+}
+
+static void manager_on_left(Session *s, void *userdata) {
+        manager_tell_others(userdata, s, NOTICE_LEFT);
 }
 
 /* --------------------------------------------------------------- targets */
@@ -199,6 +221,18 @@ static void manager_adopt_policy(Manager *m, Policy *policy) {
         log_info("Rules of the policy before the default: %zu.", m->policy.n_rules);
 }
 
+static void manager_check_limits(Manager *m) {
+        Session *s = TAILQ_FIRST(&m->sessions);
+
+        while (s) {
+                Session *next = TAILQ_NEXT(s, link);
+
+                if (s->state == SESSION_RELAYING)
+                        session_limits_check(s);
+                s = next;
+        }
+}
+
 /* What can change while sessions run: all but where they are recorded. Nothing changes if a folder
  * is not there. */
 static int manager_apply(Manager *m, Config *config) {
@@ -214,6 +248,9 @@ static int manager_apply(Manager *m, Config *config) {
         scanner_keep_folders(m->scanner, (const char *const *)config->scan, config->n_scan);
         m->connections.max_per_user = config->connections_per_user;
         manager_adopt_policy(m, &config->policy);
+        m->sessions_of.max_per_user = config->sessions_per_user;
+        m->session_limits = config->session_limits;
+        manager_check_limits(m);
         return 0;
 }
 
@@ -295,10 +332,11 @@ static int manager_start(Manager *m, Config *config) {
         if (r < 0)
                 return r;
         quota_init(&m->connections, config->connections_per_user);
+        quota_init(&m->sessions_of, config->sessions_per_user);
         quota_init(&m->unread, UNREAD_BYTES_MAX);
         m->client_host = (ClientHost){ m->loop, &m->unread, manager_on_call, manager_on_client_ended, m };
-        m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups,
-                                         manager_on_session_ended, m };
+        m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups, &m->session_limits,
+                                         manager_on_session_ended, manager_on_joined, manager_on_left, m };
         m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
         r = manager_start_events(m);
         if (r == 0)
@@ -358,7 +396,7 @@ void manager_free(Manager *m) {
                 return;
         listener_free(TAKE_PTR(m->listener));
         while (!TAILQ_EMPTY(&m->sessions))
-                session_end(TAILQ_FIRST(&m->sessions), "the daemon is stopping");
+                session_cancel(TAILQ_FIRST(&m->sessions), "the daemon is stopping");
         while (!TAILQ_EMPTY(&m->clients))
                 client_end(TAILQ_FIRST(&m->clients));
         if (m->reap)
@@ -373,6 +411,7 @@ void manager_free(Manager *m) {
         names_free(m->names);
         priv_free(m->priv);
         quota_done(&m->connections);
+        quota_done(&m->sessions_of);
         quota_done(&m->unread);
         event_drop(m->reap);
         event_drop(m->turn);

@@ -46,11 +46,13 @@ struct Manager {
         Scanner *scanner;
         Listener *listener;
         Quota connections; /* of each uid: clients, and the sessions they became */
+        Quota sessions_of; /* of each uid: open sessions */
         Quota unread;      /* bytes of answers that wait to be read */
         ClientHost client_host;
         SessionHost session_host;
         Clients clients, ended_clients;
         Sessions sessions, ended_sessions;
+        SessionLimits session_limits;
         struct event *reap;    /* frees what has ended */
         Turns turns;           /* calls that wait for a look at the targets */
         uint64_t n_looks;      /* looks at everything that have begun */

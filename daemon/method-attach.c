@@ -5,6 +5,7 @@
 #include "daemon/errors.h"
 #include "daemon/manager.h"
 #include "daemon/method.h"
+#include "daemon/session-access.h"
 
 static Client *client_of_session(Manager *m, const Session *s) {
         Client *c;
@@ -24,9 +25,9 @@ static void attach_ready(Session *s, void *userdata) {
 
         /* From here on the session stands on its own: the client's end is not its end. */
         c->session = NULL;
-        if (client_upgrade(c, json_pack("{s:s, s:o, s:b, s:s}", "session", s->id, "target",
+        if (client_upgrade(c, json_pack("{s:s, s:o, s:b, s:s, s:o}", "session", s->id, "target",
                                         access_target_json(m, s->target), "framed", s->framed, "recording",
-                                        m->recorder->description),
+                                        m->recorder->description, "others", session_access_others_json(m, s)),
                            &fd, &rest, &n_rest) < 0) {
                 session_end(s, "client lost");
                 return;
@@ -77,8 +78,19 @@ static void attach(Manager *m, Client *c, json_t *parameters) {
                 client_error(c, ERROR_TOO_MANY_SESSIONS, "reason", "the broker has as many sessions as it can serve");
                 return;
         }
+        switch (quota_charge(&m->sessions_of, c->peer.uid)) {
+        case 0:
+                break;
+        case QUOTA_E_EXCEEDED:
+                client_error(c, ERROR_TOO_MANY_SESSIONS, "reason", "this user has too many sessions");
+                return;
+        default:
+                client_error(c, ERROR_TOO_MANY_SESSIONS, "reason", "the daemon is out of memory");
+                return;
+        }
         if (session_new(&m->session_host, t, &c->peer, json_is_true(json_object_get(parameters, "framed")), reason,
                         (SessionClient){ attach_ready, attach_failed, m }, &c->session) < 0) {
+                quota_release(&m->sessions_of, c->peer.uid);
                 client_error(c, ERROR_TARGET_GONE, "reason", "the daemon is out of memory");
                 return;
         }

@@ -65,16 +65,34 @@ static const char *state_name(const Session *s) {
         return s->state == SESSION_RELAYING ? "attached" : "starting";
 }
 
-json_t *session_access_json(Manager *m, const Session *s) {
-        char since[32];
+static json_t *since_json(const Session *s) {
+        char text[32];
         struct tm tm;
 
         (void)gmtime_r(&s->since, &tm);
-        (void)strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", &tm);
-        return json_pack("{s:s, s:I, s:o, s:i, s:i, s:s, s:o, s:s, s:s, s:f, s:I, s:I}", "session", s->id, "uid",
+        (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+        return json_string(text);
+}
+
+json_t *session_access_others_json(Manager *m, const Session *s) {
+        json_t *others = json_array();
+        Session *other;
+
+        TAILQ_FOREACH(other, &m->sessions, link)
+                if (other != s && other->joined && other->target_pid == s->target_pid)
+                        (void)json_array_append_new(
+                                others, json_pack("{s:s, s:I, s:o, s:o}", "session", other->id, "uid",
+                                                  (json_int_t)other->peer.uid, "user",
+                                                  access_nullable(names_get(m->names, other->peer.uid)), "since",
+                                                  since_json(other)));
+        return others;
+}
+
+json_t *session_access_json(Manager *m, const Session *s) {
+        return json_pack("{s:s, s:I, s:o, s:i, s:i, s:s, s:o, s:s, s:o, s:f, s:I, s:I}", "session", s->id, "uid",
                          (json_int_t)s->peer.uid, "user", access_nullable(names_get(m->names, s->peer.uid)), "client",
                          (int)s->peer.pid, "pid", (int)s->target_pid, "comm", s->target_comm, "unit",
-                         access_nullable(s->target_unit), "state", state_name(s), "since", since, "idle",
+                         access_nullable(s->target_unit), "state", state_name(s), "since", since_json(s), "idle",
                          (double)(recorder_clock() - s->last_input) / 1e6, "input", (json_int_t)s->to_agent.position,
                          "output", (json_int_t)s->to_client.position);
 }

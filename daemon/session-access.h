@@ -26,5 +26,8 @@ Session *session_access_find(Manager *m, const char *id);
 Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, const char *what,
                                  bool (*may)(const Client *c, const Session *s));
 
+/* Who else has a console in the same process, as the type Other of the interface; a new reference. */
+json_t *session_access_others_json(Manager *m, const Session *s);
+
 /* The type Session of the interface; a new reference. */
 json_t *session_access_json(Manager *m, const Session *s);

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <poll.h>
 
+#include "lib/console.h"
 #include "lib/container.h"
 
 /* What a client said last still goes to the target, if the target takes it within this time. */
@@ -32,10 +33,10 @@ static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
 
         switch (how) {
         case FLOW_PROTOCOL:
-                session_end(s, f == &s->to_agent ? "protocol error of the client" : "protocol error of the target");
+                session_cancel(s, f == &s->to_agent ? "protocol error of the client" : "protocol error of the target");
                 break;
         case FLOW_UNRECORDED:
-                session_end(s, "the recorder is lost");
+                session_cancel(s, "the recorder is lost");
                 break;
         case FLOW_LOST:
                 /* What a target said before it died is still read. */
@@ -51,11 +52,21 @@ static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
         }
 }
 
+static void session_join(Session *s) {
+        if (s->joined)
+                return;
+        s->joined = true;
+        s->host->joined(s, s->host->userdata);
+}
+
 static void session_on_seen(Flow *f, const TapPiece *piece, void *userdata) {
         Session *s = userdata;
 
-        if (f == &s->to_agent)
-                s->last_input = recorder_clock();
+        if (f != &s->to_agent)
+                return;
+        s->last_input = recorder_clock();
+        if (piece->type == CONSOLE_OPEN)
+                session_join(s);
 }
 
 void session_relay_resume(Session *s) {
@@ -87,7 +98,11 @@ void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n
                 session_end(s, "out of memory");
                 return;
         }
+        if (!s->framed)
+                session_join(s);
         flow_start(&s->to_agent);
         if (s->state == SESSION_RELAYING)
                 flow_start(&s->to_client);
+        if (s->state == SESSION_RELAYING)
+                session_limits_check(s);
 }

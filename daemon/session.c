@@ -14,6 +14,7 @@
 #include "daemon/identity.h"
 #include "daemon/inspector.h"
 #include "daemon/log.h"
+#include "daemon/notice.h"
 #include "daemon/session-relay.h"
 #include "lib/cleanup.h"
 #include "lib/container.h"
@@ -42,6 +43,7 @@ void session_end(Session *s, const char *why) {
         priv_call_cancel(&s->call);
         hangup_cancel(&s->client_gone);
         (void)event_del(s->timer);
+        (void)event_del(s->limit);
         if (s->greeting)
                 (void)event_del(s->greeting);
         if (s->target)
@@ -57,6 +59,8 @@ void session_end(Session *s, const char *why) {
         flow_done(&s->to_client);
         s->client_fd = fd_close(s->client_fd);
         s->agent_fd = fd_close(s->agent_fd);
+        if (s->joined)
+                s->host->left(s, s->host->userdata);
         log_info("Session %s ended: %s.", s->id, why);
         s->host->ended(s, s->host->userdata);
 }
@@ -68,10 +72,14 @@ static void session_fail(Session *s, const char *error, const char *reason) {
 }
 
 void session_cancel(Session *s, const char *why) {
-        if (s->state < SESSION_READY)
+        if (s->state < SESSION_READY) {
                 session_fail(s, ERROR_NOT_AUTHORIZED, why);
-        else
-                session_end(s, why);
+                return;
+        }
+        notice_send(s, NOTICE_END, "%s", why);
+        if (s->state == SESSION_RELAYING)
+                flow_last_words(&s->to_client);
+        session_end(s, why);
 }
 
 static void session_fail_target_gone(Session *s) {
@@ -256,6 +264,10 @@ static void session_connect(Session *s) {
                 (void)event_add(s->timer, &CONNECT_ANSWER_WITHIN);
 }
 
+static void session_on_limit(evutil_socket_t fd, short what, void *userdata) {
+        session_limits_check(userdata);
+}
+
 static void session_on_timer(evutil_socket_t fd, short what, void *userdata) {
         Session *s = userdata;
 
@@ -287,12 +299,14 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, bool 
         if (!s)
                 return -ENOMEM;
         *s = (Session){ .host = host, .client = client, .peer = *peer, .wants_frames = wants_frames,
-                        .client_fd = -1, .agent_fd = -1, .since = time(NULL), .last_input = recorder_clock() };
+                        .client_fd = -1, .agent_fd = -1, .since = time(NULL), .began = recorder_clock() };
+        s->last_input = s->began;
         s->timer = event_new(host->loop, -1, 0, session_on_timer, s);
+        s->limit = event_new(host->loop, -1, 0, session_on_limit, s);
         s->target_comm = strdup(target->comm);
         s->target_unit = target->unit ? strdup(target->unit) : NULL;
         s->reason = reason ? strdup(reason) : NULL;
-        if (!s->timer || !s->target_comm || (target->unit && !s->target_unit) || (reason && !s->reason) ||
+        if (!s->timer || !s->limit || !s->target_comm || (target->unit && !s->target_unit) || (reason && !s->reason) ||
             make_id(s->id) < 0) {
                 session_free(s);
                 return -ENOMEM;
@@ -315,6 +329,8 @@ void session_free(Session *s) {
                 return;
         if (s->timer)
                 event_free(s->timer);
+        if (s->limit)
+                event_free(s->limit);
         if (s->greeting)
                 event_free(s->greeting);
         free(s->client_user);

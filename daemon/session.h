@@ -24,6 +24,7 @@
 #include "daemon/peer.h"
 #include "daemon/priv.h"
 #include "daemon/recorder.h"
+#include "daemon/session-limits.h"
 #include "daemon/target.h"
 
 typedef struct Session Session;
@@ -35,7 +36,11 @@ typedef struct SessionHost {
         Names *names;
         Recorder *recorder;
         Hangups *hangups;
+        const SessionLimits *limits;
         void (*ended)(Session *session, void *userdata);
+        /* A console has been opened in it, or it ends that had one. Must not end any session. */
+        void (*joined)(Session *session, void *userdata);
+        void (*left)(Session *session, void *userdata);
         void *userdata;
 } SessionHost;
 
@@ -71,13 +76,15 @@ struct Session {
         int client_fd;       /* owned, once relaying */
         int agent_fd;        /* owned, once connected */
         bool wants_frames, framed;
+        bool joined; /* a person is there: it has a console, as opposed to answers alone */
         time_t since;        /* CLOCK_REALTIME: when the session was asked for */
-        uint64_t last_input; /* recorder_clock(): when the client last sent something */
+        uint64_t began, last_input; /* recorder_clock(); when the client last sent something */
         char *client_user, *target_comm, *target_unit, *reason; /* owned: the record borrows them */
         NameWait name_wait;
         PrivCall call;
         struct event *timer;    /* owned: patience of the current state */
         struct event *greeting; /* owned */
+        struct event *limit;    /* owned: session-limits.h */
         uint64_t connecting_since;
         Hangup client_gone;
         RecorderSession record;
@@ -97,7 +104,7 @@ void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n
 /* Ends it; @why stands in the record. Does nothing to a session that has ended. */
 void session_end(Session *s, const char *why);
 
-/* The same by somebody else's will, at any time: the client is told why. */
+/* The same, and the client is told why. At any time. */
 void session_cancel(Session *s, const char *why);
 
 /* The target's file or process is gone; what still comes over the connection goes through. */

@@ -30,6 +30,7 @@ PATIENCE = 20
 DONE, FAILED, USAGE, NO_TARGET, REFUSED, TIMED_OUT = range(6)
 
 ANSWER, OUTPUT, STDERR, PROMPT, DROPPED, END = range(128, 134)
+NOTICE = 192
 HELLO, OPEN, INPUT, INTERRUPT, EXEC = range(1, 6)
 
 
@@ -305,11 +306,11 @@ class Peer:
     def error(self, name, **parameters):
         self.send(json.dumps({"error": name, "parameters": parameters}).encode() + b"\0")
 
-    def attach(self, pid=0, framed=True, recording="file:/records", with_reply=b""):
+    def attach(self, pid=0, framed=True, recording="file:/records", with_reply=b"", **more):
         """Answers Attach; returns its parameters."""
         call = self.call()
         assert call["method"] == "org.manholed.Broker.Attach" and call["upgrade"] is True
-        reply = {"session": "feed", "target": target(pid), "framed": framed, "recording": recording}
+        reply = {"session": "feed", "target": target(pid), "framed": framed, "recording": recording, **more}
         self.send(json.dumps({"parameters": reply}).encode() + b"\0" + with_reply)
         return call["parameters"]
 

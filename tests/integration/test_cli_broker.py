@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from clilib import (ANSWER, DONE, DROPPED, END, EXEC, FAILED, INPUT, INTERRUPT, MANHOLECTL, NO_TARGET, OPEN,
+from clilib import (ANSWER, DONE, DROPPED, END, EXEC, FAILED, INPUT, INTERRUPT, MANHOLECTL, NO_TARGET, NOTICE, OPEN,
                     OUTPUT, PATIENCE, PROMPT, REFUSED, STDERR, TIMED_OUT, environment, fake_daemon, frame,
                     hello, kill, one_line, run, target, terminal)
 
@@ -312,6 +312,52 @@ def test_dropped_output_is_shown_where_it_is_missing():
     with fake_daemon(console(*pieces)) as fake, terminal("attach", "x", control=fake.control) as t:
         assert t.wait() == DONE
         assert "a\r\n[4711 bytes of output were dropped here]\r\nb\r\n" in t.rest()
+
+
+def notice(kind, text):
+    return frame(NOTICE, {"kind": kind, "text": text}, id=0)
+
+
+def test_what_manholed_says_stands_in_brackets():
+    pieces = [frame(OUTPUT, b"a\n"), notice("joined", "alice\x1b[2J is here"), notice("news", "x"), frame(NOTICE, b"{"),
+              frame(OUTPUT, b"b\n"), frame(END, {"reason": "exit"})]
+    with fake_daemon(console(*pieces)) as fake:
+        with terminal("attach", "x", control=fake.control) as t:
+            assert t.wait() == DONE
+            assert "a\r\n[alice\\x1b[2J is here]\r\n[x]\r\nb\r\n" in t.rest()
+        result = run("attach", "x", control=fake.control)
+    assert result.stdout == "a\nb\n"
+    assert "[alice\\x1b[2J is here]\n[x]\n" in result.stderr
+
+
+def test_a_session_that_manholed_ends_says_why():
+    with fake_daemon(console(notice("end", "terminated by root"))) as fake:
+        result = run("attach", "x", control=fake.control)
+    assert result.returncode == FAILED
+    assert result.stderr.endswith("manholectl: the session was ended: terminated by root\n")
+
+
+def test_code_does_not_hear_who_comes_but_why_it_is_ended():
+    def script(peer):
+        peer.attach()
+        peer.send(hello())
+        assert peer.frame()[0] == EXEC
+        peer.send(notice("joined", "alice") + notice("end", "terminated by root"))
+
+    with fake_daemon(script) as fake:
+        result = run("exec", "x", "1", control=fake.control)
+    assert result.returncode == FAILED
+    assert one_line(result.stderr) == "the session was ended: terminated by root"
+
+
+def test_attach_says_who_else_is_there():
+    others = [{"session": "beef", "uid": 1000, "user": "alice\x1b[2J", "since": "2024-05-06T07:08:09Z"},
+              {"session": "cafe", "uid": 1001, "user": None, "since": "2024-05-06T07:08:10Z"}]
+    with fake_daemon(console(frame(END, {"reason": "exit"}), others=others)) as fake:
+        result = run("attach", "x", control=fake.control)
+    assert result.stderr.splitlines()[2:4] == [
+        r"Also here: alice\x1b[2J since 2024-05-06T07:08:09Z, session beef.",
+        "Also here: 1001 since 2024-05-06T07:08:10Z, session cafe."]
 
 
 def test_output_cannot_command_the_terminal_but_may_colour():

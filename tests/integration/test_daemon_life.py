@@ -85,7 +85,7 @@ def test_without_its_privileged_half_it_ends_with_an_error():
         assert peer.do("accept()") == "None"
         os.kill(privileged_half(daemon), signal.SIGKILL)
         assert daemon.process.wait(TIMEOUT) == 1
-        assert console.wait_closed() == b""
+        assert console.wait_closed() == b"\n[manholed: the daemon is stopping]\n"
         daemon.ended(console.session)
         assert not daemon.control.exists()
         assert "manholed-priv is gone" in daemon.said()

@@ -290,6 +290,8 @@ def test_a_bad_frame_of_the_client_ends_the_session(daemon, peer, header):
     console.hello()
     console.send(OPEN, 1, b"banner=no\n")
     console.socket.sendall(struct.pack("<III", *header) + b"\x55\x55\x55\x55")
+    kind, number, payload = console.frame()
+    assert (kind, number, json.loads(payload)) == (192, 0, {"kind": "end", "text": "protocol error of the client"})
     assert console.wait_closed() == b""
     end, cast = daemon.ended(console.session)
     assert end["MANHOLE_REASON"] == "protocol error of the client"

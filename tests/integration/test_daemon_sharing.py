@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Sessions as others see them: who is there, who may end whom."""
+import contextlib
 import json
 import re
+import struct
 
 import pytest
 
 from daemonlib import *  # noqa: F403
+from agentlib import INPUT, OPEN, OUTPUT, PROMPT
+
+NOTICE = 192
 
 
 def sessions(daemon, uid=US):
@@ -20,6 +25,14 @@ def terminate(daemon, session, uid=US, **parameters):
     error, reply = daemon.call(f"{BROKER}.Terminate", {"session": session, **parameters}, uid=uid)
     assert error is None or reply["reason"]
     return error and error.removeprefix(f"{ERROR}.")
+
+
+@pytest.fixture
+def target(daemon):
+    """A Python process with the agent."""
+    with application(daemon.scan) as t:
+        daemon.wait_state(t.pid, "live")
+        yield t
 
 
 @pytest.fixture
@@ -159,6 +172,65 @@ def test_terminate_wants_an_id(daemon, parameters):
         (f"{SERVICE}.InvalidParameter", {"parameter": "session"})
 
 
+def test_a_plain_client_is_told_why_its_session_ends(daemon, peer):
+    with attach(daemon, peer) as console:
+        assert terminate(daemon, console.session, reason="lunch") is None
+        assert re.fullmatch(rb"\n\[manholed: terminated by .*: lunch\]\n", console.wait_closed())
+    _, cast = daemon.ended(console.session)
+    assert cast.of("notice").decode().endswith(": lunch]\n")
+
+
+def notice(console):
+    """The next frame, which is the broker's."""
+    kind, number, payload = console.frame()
+    assert (kind, number) == (NOTICE, 0)
+    return json.loads(payload)
+
+
+def attach_framed(daemon, peer, **parameters):
+    client = daemon.client()
+    client.send(f"{BROKER}.Attach", {"target": str(peer.pid), "framed": True, **parameters}, upgrade=True)
+    assert peer.do("accept()") == "None"
+    assert peer.do("hello()") == "None"
+    error, reply = client.reply()
+    assert error is None, reply
+    console = AttachedFrames(client, reply)
+    console.hello()
+    return console
+
+
+def test_a_framed_client_is_told_why_its_session_ends(daemon, peer):
+    with attach_framed(daemon, peer) as console:
+        assert terminate(daemon, console.session, reason="lunch \\ \x1b[31m") is None
+        said = notice(console)
+        assert said["kind"] == "end"
+        assert re.fullmatch(r"terminated by .*: lunch \\\\ \\x1b\[31m", said["text"])
+        assert console.frame() is None
+    end, cast = daemon.ended(console.session)
+    assert end["MANHOLE_REASON"] == said["text"]
+    assert json.loads(cast.of("notice")) == said
+
+
+def test_a_notice_does_not_tear_a_frame(daemon, peer):
+    """The target stops in the middle of one: then nothing can be said."""
+    with attach_framed(daemon, peer) as console:
+        assert peer.do("client.sendall(pack('<III', 10, 129, 1) + b'12345')") == "None"
+        while len(console.buffer) < 17:
+            assert console.receive()
+        assert terminate(daemon, console.session) is None
+        assert console.wait_closed() == struct.pack("<III", 10, OUTPUT, 1) + b"12345"
+    daemon.ended(console.session)
+
+
+def test_sessions_that_the_daemon_ends_are_told_so(peer, daemon):
+    with Daemon() as other, standin(other.scan) as target:
+        assert target.do("listen()") == "None"
+        other.wait_state(target.pid, "live")
+        with attach_framed(other, target) as console:
+            other.stop()
+            assert notice(console) == {"kind": "end", "text": "the daemon is stopping"}
+
+
 @needs_root
 def test_sessions_are_listed_and_ended_while_manholed_priv_hangs():
     with Daemon() as daemon, standin(daemon.scan) as peer:
@@ -171,3 +243,151 @@ def test_sessions_are_listed_and_ended_while_manholed_priv_hangs():
             assert terminate(daemon, console.session) is None
             console.wait_closed()
             os.kill(priv, signal.SIGCONT)
+
+
+# ------------------------------------------------------------ who else is there
+
+
+def test_who_else_is_there_is_said_at_attach_and_when_it_changes(daemon, peer):
+    with attach_framed(daemon, peer) as first:
+        assert first.answer["others"] == []
+        first.send(OPEN, 1)
+        with attach_framed(daemon, peer) as second:
+            other, = second.answer["others"]
+            assert {k: other[k] for k in ("session", "uid")} == {"session": first.session, "uid": US}
+            assert set(other) == {"session", "uid", "user", "since"}
+            second.send(OPEN, 1)
+            said = notice(first)
+            assert said["kind"] == "joined"
+            assert second.session in said["text"] and f"uid {US}" in said["text"]
+        said = notice(first)
+        assert said["kind"] == "left" and second.session in said["text"]
+    for console in (first, second):
+        daemon.ended(console.session)
+
+
+def test_code_that_runs_and_questions_are_announced_to_nobody(daemon, target):
+    with daemon.attach(target.pid, framed=True) as console:
+        console.hello()
+        number = console.request(OPEN, "stacks=no\nbanner=no\n")
+        console.until(PROMPT, number)
+        with daemon.attach(target.pid, framed=True) as other:
+            other.hello()
+            assert other.exec("1 + 1")[0]["result"] == "2"
+        wait_for(lambda: set(sessions(daemon)) == {console.session}, "its end")
+        console.send(INPUT, number, "3\n")
+        assert b"3\n" in console.until(PROMPT, number)[OUTPUT]  # fails on any other frame
+    for session in (console, other):
+        daemon.ended(session.session)
+
+
+def test_a_plain_client_hears_the_target_alone(daemon, peer):
+    with attach(daemon, peer) as console:
+        with attach(daemon, peer) as other:
+            assert [o["session"] for o in other.answer["others"]] == [console.session]
+        daemon.ended(other.session)
+        assert peer.do("clients[0].sendall(b'quiet')") == "None"
+        assert console.until(b"quiet") == b"quiet"
+    daemon.ended(console.session)
+
+
+def test_who_asked_for_frames_in_vain_is_told_in_lines(daemon, peer):
+    """A person, with a pure-Python manhole."""
+    client = daemon.client()
+    client.send(f"{BROKER}.Attach", {"target": str(peer.pid), "framed": True}, upgrade=True)
+    assert peer.do("accept()") == "None"
+    assert peer.do("client.sendall(b'>>> ')") == "None"
+    with Attached(client, client.reply()[1]) as console:
+        assert console.until(b">>> ") == b">>> "
+        with attach(daemon, peer) as other:
+            line = console.until(b"]\n").decode()
+            assert line.startswith("\n[manholed: ") and other.session in line
+    for session in (console, other):
+        daemon.ended(session.session)
+
+
+def test_consoles_in_another_process_are_no_news(daemon, peer):
+    with standin(daemon.scan) as elsewhere:
+        assert elsewhere.do("listen()") == "None"
+        daemon.wait_state(elsewhere.pid, "live")
+        with attach_framed(daemon, peer) as here, attach(daemon, elsewhere) as there:
+            assert there.answer["others"] == []
+            assert peer.do("frame(129, 1, b'quiet')") == "None"
+            assert here.frame() == (OUTPUT, 1, b"quiet")
+    for session in (here, there):
+        daemon.ended(session.session)
+
+
+# --------------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize("key, reason", [
+    ("SessionMaxSec", "its time is up"), ("SessionIdleSec", "nothing was typed for too long"),
+])
+def test_a_session_that_has_lasted_too_long_is_ended(key, reason):
+    with Daemon(config=f"{key}=300ms") as daemon, standin(daemon.scan) as peer:
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        with attach_framed(daemon, peer) as console:
+            assert notice(console) == {"kind": "end", "text": reason}
+            assert console.frame() is None
+        end, _ = daemon.ended(console.session)
+        assert end["MANHOLE_REASON"] == reason
+        assert int(end["MANHOLE_USEC"]) >= 300000
+
+
+def test_who_types_is_not_idle_and_output_is_no_typing():
+    with Daemon(config="SessionIdleSec=400ms") as daemon, standin(daemon.scan) as peer:
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        with attach(daemon, peer) as console:
+            begun = time.monotonic()
+            while time.monotonic() - begun < 1:
+                console.send("x")
+                assert peer.do("receive(1)") == "b'x'"
+            last = time.monotonic()
+            assert peer.do("client.sendall(b'noise')") == "None"
+            while console.receive():
+                peer.do("client.sendall(b'noise')")
+            assert 0.3 < time.monotonic() - last < 5
+            assert b"too long" in console.buffer
+        daemon.ended(console.session)
+
+
+def test_a_reload_sets_limits_for_sessions_that_are_open():
+    with Daemon() as daemon, standin(daemon.scan) as peer:
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        with attach_framed(daemon, peer) as console:
+            daemon.config.write_text(f"[Manholed]\nScan={daemon.scan}\nSessionMaxSec=1ms\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            assert notice(console)["text"] == "its time is up"
+        daemon.ended(console.session)
+
+
+def test_one_session_too_many_is_refused():
+    with Daemon(config="SessionsPerUser=2") as daemon, standin(daemon.scan) as peer, daemon.no_leak():
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        with attach(daemon, peer) as one, attach(daemon, peer) as two:
+            assert daemon.refused(peer.pid) == "TooManySessions"
+            one.close()
+            daemon.ended(one.session)
+            with attach(daemon, peer) as three:
+                assert daemon.refused(peer.pid) == "TooManySessions"
+        for console in (two, three):
+            daemon.ended(console.session)
+
+
+@needs_root
+def test_another_users_sessions_are_not_counted():
+    with Daemon(config="SessionsPerUser=1") as daemon, contextlib.ExitStack() as stack:
+        consoles = []
+        for uid in (ALICE, BOB):
+            peer = stack.enter_context(standin(daemon.scan, uid=uid))
+            assert peer.do("listen()") == "None"
+            daemon.wait_state(peer.pid, "live")
+            consoles.append(stack.enter_context(attach(daemon, peer, uid=uid)))
+            assert daemon.refused(peer.pid, uid=uid) == "TooManySessions"
+        consoles.append(stack.enter_context(attach(daemon, peer)))
+        stack.close()

@@ -41,6 +41,9 @@ static void without_a_line_everything_has_its_default(void **state) {
         assert_null(c.record);
         assert_int_equal(c.n_scan, 0);
         assert_true(c.connections_per_user > 0);
+        assert_true(c.sessions_per_user > 0);
+        assert_true(c.session_limits.idle_usec == 0);
+        assert_true(c.session_limits.max_usec == 0);
         assert_int_equal(c.log_level, -1);
         config_done(&c);
         config_done(&c);
@@ -50,13 +53,26 @@ static void every_key_is_read(void **state) {
         Config c;
 
         assert_reads(&c, "[Manholed]\nRecord=file:/var/log/x\nScan=/tmp\nScan=/run/app\n"
-                         "ConnectionsPerUser=7\nLogLevel=debug\n");
+                         "ConnectionsPerUser=7\nSessionsPerUser=5\nSessionIdleSec=1h 30min\nSessionMaxSec=90\n"
+                         "LogLevel=debug\n");
         assert_string_equal(c.record, "file:/var/log/x");
         assert_int_equal(c.n_scan, 2);
         assert_string_equal(c.scan[0], "/tmp");
         assert_string_equal(c.scan[1], "/run/app");
         assert_int_equal(c.connections_per_user, 7);
+        assert_int_equal(c.sessions_per_user, 5);
+        assert_true(c.session_limits.idle_usec == 5400000000);
+        assert_true(c.session_limits.max_usec == 90000000);
         assert_int_equal(c.log_level, LOG_DEBUG);
+        config_done(&c);
+}
+
+static void infinity_takes_a_limit_back(void **state) {
+        Config c;
+
+        assert_reads(&c, "[Manholed]\nSessionIdleSec=5\nSessionMaxSec=5\nSessionIdleSec=infinity\nSessionMaxSec=infinity\n");
+        assert_true(c.session_limits.idle_usec == 0);
+        assert_true(c.session_limits.max_usec == 0);
         config_done(&c);
 }
 
@@ -156,6 +172,11 @@ static void a_bad_line_is_named_by_its_number(void **state) {
                 { "[Manholed]\nScan=./a", 2 },
                 { "[Manholed]\nScan=~/a", 2 },
                 { "[Manholed]\nConnectionsPerUser=", 2 },
+                { "[Manholed]\nSessionsPerUser=0", 2 },
+                { "[Manholed]\nSessionIdleSec=0", 2 },
+                { "[Manholed]\nSessionIdleSec=5m", 2 },
+                { "[Manholed]\nSessionMaxSec=-1", 2 },
+                { "[Manholed]\nSessionMaxSec=never", 2 },
                 { "[Manholed]\nConnectionsPerUser=0", 2 },
                 { "[Manholed]\nConnectionsPerUser=-1", 2 },
                 { "[Manholed]\nConnectionsPerUser=1000001", 2 },
@@ -299,6 +320,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(without_a_line_everything_has_its_default),
                 cmocka_unit_test(every_key_is_read),
+                cmocka_unit_test(infinity_takes_a_limit_back),
                 cmocka_unit_test(comments_blanks_and_other_line_ends_are_passed_over),
                 cmocka_unit_test(a_value_may_hold_equals_signs_and_comment_marks),
                 cmocka_unit_test(later_values_replace_earlier_ones_and_folders_add_up),
