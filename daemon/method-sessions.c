@@ -8,7 +8,7 @@ static void sessions(Manager *m, Client *c, json_t *parameters) {
         Session *s;
 
         TAILQ_FOREACH(s, &m->sessions, link)
-                if (session_access_may_watch(c, s))
+                if (session_access_decide(m, c, s, POLICY_WATCH).allowed)
                         (void)json_array_append_new(list, session_access_json(m, s));
         client_reply(c, json_pack("{s:o}", "sessions", list));
 }

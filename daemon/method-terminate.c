@@ -11,7 +11,7 @@
 static void terminate(Manager *m, Client *c, json_t *parameters) {
         const char *text = json_string_value(json_object_get(parameters, "reason"));
         char who[NAMES_PERSON_MAX], escaped[ACCESS_REASON_MAX / 2] = "", why[ACCESS_REASON_MAX];
-        Session *s = session_access_find_for(m, c, parameters, "end", session_access_may_terminate);
+        Session *s = session_access_find_for(m, c, parameters, POLICY_TERMINATE);
 
         if (!s)
                 return;

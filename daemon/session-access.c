@@ -8,12 +8,16 @@
 #include "daemon/errors.h"
 #include "daemon/manager.h"
 
-bool session_access_may_watch(const Client *c, const Session *s) {
-        return c->peer.uid == 0 || c->peer.uid == s->peer.uid;
+/* Without a target: of a process that is gone, or whose socket is, what it was when it was entered. */
+static PolicyObject object_of(const Session *s) {
+        return s->target ? target_policy_object(s->target) :
+                           (PolicyObject){ .uid = target_policy_uid(&s->ids), .unit = s->target_unit };
 }
 
-bool session_access_may_terminate(const Client *c, const Session *s) {
-        return c->peer.uid == 0 || c->peer.uid == s->peer.uid;
+PolicyVerdict session_access_decide(const Manager *m, Client *c, const Session *s, PolicyMode mode) {
+        if (c->peer.uid == s->peer.uid)
+                return (PolicyVerdict){ true, "the session is the user's own" };
+        return policy_decide(&m->policy, access_subject(m, c), object_of(s), mode);
 }
 
 Session *session_access_find(Manager *m, const char *id) {
@@ -37,10 +41,10 @@ static void record_denied(Manager *m, const Client *c, const Session *s, const c
         recorder_post(m->recorder, &(Record){ .event = RECORD_DENIED, .parties = &parties, .reason = reason });
 }
 
-Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, const char *what,
-                                 bool (*may)(const Client *c, const Session *s)) {
+Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, PolicyMode mode) {
         const char *id = json_string_value(json_object_get(parameters, "session"));
         char reason[ACCESS_REASON_MAX];
+        PolicyVerdict verdict;
         Session *s;
 
         if (!id) {
@@ -52,8 +56,9 @@ Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, cons
                 client_error(c, ERROR_NO_SUCH_SESSION, "reason", "no open session has this id");
                 return NULL;
         }
-        if (!may(c, s)) {
-                (void)snprintf(reason, sizeof(reason), "only its own user and root may %s session %s", what, s->id);
+        verdict = session_access_decide(m, c, s, mode);
+        if (!verdict.allowed) {
+                (void)snprintf(reason, sizeof(reason), "session %s: %s", s->id, verdict.rule);
                 record_denied(m, c, s, reason);
                 client_error(c, ERROR_NOT_AUTHORIZED, "reason", reason);
                 return NULL;

@@ -34,12 +34,16 @@ const char *target_agent_name(const Target *t) {
         return t->python.native ? "native" : "python";
 }
 
+uid_t target_policy_uid(const ProcStatus *ids) {
+        return ids->ruid == ids->euid && ids->suid == ids->euid ? ids->euid : 0;
+}
+
 PolicyObject target_policy_object(const Target *t) {
         PolicyObject object = { .uid = t->file.st_uid, .unit = t->unit, .executable = t->executable };
 
         if (!t->has_process)
                 return object;
-        object.uid = t->ids.ruid == t->ids.euid && t->ids.suid == t->ids.euid ? t->ids.euid : 0;
+        object.uid = target_policy_uid(&t->ids);
         return object;
 }
 

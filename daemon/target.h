@@ -64,6 +64,7 @@ const char *target_agent_name(const Target *t);
 
 /* What the policy looks at: the uid, or 0 where the process's uids differ. Borrows from the target. */
 PolicyObject target_policy_object(const Target *t);
+uid_t target_policy_uid(const ProcStatus *ids);
 
 /* Reads what /proc says of the process, or says now: a server drops its privileges and changes its
  * title. Sets has_process if there is one; that it has ended is told by its pidfd alone. */

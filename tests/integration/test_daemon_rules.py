@@ -137,6 +137,34 @@ def test_names_are_those_of_the_name_service(daemon):
             assert set(daemon.listed(uid=BOB)) == {daemons.pid}
 
 
+def test_others_sessions_are_shown_and_ended_by_their_modes():
+    def sessions(uid):
+        error, reply = daemon.call(f"{BROKER}.Sessions", uid=uid)
+        assert error is None
+        return [s["session"] for s in reply["sessions"]]
+
+    with configured() as daemon, listening(daemon) as alices:
+        # An own session is its user's, though the target is not, even when the target's file has gone.
+        reload(daemon, rule("Grant", "guest", f"User={TEAM}", f"TargetUser={ALICE}", "Mode=control"),
+               bobs(f"TargetUser={ALICE}", "Mode=watch"))
+        console = daemon.attach(alices.pid, uid=TEAM)
+        assert alices.do("accept()") == "None"
+        for gone in False, True:
+            if gone:
+                assert alices.do("os.unlink(path)") == "None"
+                wait_for(lambda: not daemon.listed(), "the target's end")
+            assert [len(sessions(uid)) for uid in (TEAM, BOB, ALICE, US, DAEMON)] == [1, 1, 1, 1, 0]
+            terminate = {"session": console.session}
+            error, _ = daemon.call(f"{BROKER}.Terminate", terminate, uid=BOB)
+            assert error == f"{ERROR}.NotAuthorized"
+        reload(daemon, bobs(f"TargetUser={ALICE}", "Mode=terminate"))
+        assert sessions(BOB) == [] and sessions(TEAM) == [console.session]
+        assert daemon.call(f"{BROKER}.Terminate", terminate, uid=BOB)[0] is None
+        assert BOB in [int(e["MANHOLE_CLIENT_UID"]) for e in daemon.events(event="denied")]
+        console.close()
+        daemon.ended(console.session)
+
+
 @pytest.mark.parametrize("target", ["TargetUser=*", "Executable=/*/*/* /*/*/*/* /*/*/*/*/*/*/*/*"])
 def test_a_wildcard_never_includes_roots_targets(target):
     with configured(bobs(target, "Mode=*")) as daemon:
