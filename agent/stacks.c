@@ -7,37 +7,11 @@
 #include <unistd.h>
 
 #include "agent/clock.h"
+#include "agent/frames.h"
 #include "agent/stuck.h"
 #include "agent/task.h"
 
 #define STACKS_END "#############################################\n\n\n"
-
-static int append(PyObject *lines, PyObject *line) {
-        int r = line == NULL ? -1 : PyList_Append(lines, line);
-
-        Py_XDECREF(line);
-        return r;
-}
-
-static int append_frame(PyObject *lines, PyObject *summary) {
-        PyObject *file = PyObject_GetAttrString(summary, "filename"),
-                 *number = PyObject_GetAttrString(summary, "lineno"),
-                 *name = PyObject_GetAttrString(summary, "name"),
-                 *source = PyObject_GetAttrString(summary, "line");
-        int r = -1;
-
-        if (file != NULL && number != NULL && name != NULL && source != NULL) {
-                r = append(lines,
-                           PyUnicode_FromFormat("File: \"%S\", line %S, in %S\n", file, number, name));
-                if (r == 0 && PyObject_IsTrue(source) == 1)
-                        r = append(lines, PyUnicode_FromFormat("  %S\n", source));
-        }
-        Py_XDECREF(file);
-        Py_XDECREF(number);
-        Py_XDECREF(name);
-        Py_XDECREF(source);
-        return r;
-}
 
 /* What is known of the threads beside their frames. */
 typedef struct Threads {
@@ -128,58 +102,53 @@ static int append_task(PyObject *lines, const Threads *t, PyObject *id) {
         if (name == NULL)
                 return -1;
         task_describe(task, description, sizeof(description));
-        r = append(lines, PyUnicode_FromFormat("Thread %ld %U: %s\n", (long)task->id, name, description));
+        r = frames_append_consume(lines, PyUnicode_FromFormat("Thread %ld %U: %s\n", (long)task->id, name, description));
         Py_DECREF(name);
         return r;
 }
 
-static int append_thread(PyObject *lines, PyObject *traceback, const Threads *threads, PyObject *id,
+static int append_thread(PyObject *lines, Frames *stack, const Threads *threads, PyObject *id,
                          PyObject *frame) {
-        PyObject *summaries, *iterator, *summary;
-        int r;
+        int r = frames_append_consume(lines,
+                                      PyUnicode_FromFormat("\n######### ProcessID=%ld, ThreadID=%S #########\n",
+                                                           (long)getpid(), id));
 
-        r = append(lines, PyUnicode_FromFormat("\n######### ProcessID=%ld, ThreadID=%S #########\n",
-                                               (long)getpid(), id));
         if (r == 0)
                 r = append_task(lines, threads, id);
-        if (r < 0)
-                return r;
-        summaries = PyObject_CallMethod(traceback, "extract_stack", "(O)", frame);
-        iterator = summaries == NULL ? NULL : PyObject_GetIter(summaries);
-        while (r == 0 && iterator != NULL && (summary = PyIter_Next(iterator)) != NULL) {
-                r = append_frame(lines, summary);
-                Py_DECREF(summary);
-        }
-        Py_XDECREF(iterator);
-        Py_XDECREF(summaries);
-        return PyErr_Occurred() ? -1 : r;
+        return r == 0 ? frames_append_stack(stack, lines, frame) : r;
 }
 
-static PyObject *format_frames(void) {
-        PyObject *traceback = PyImport_ImportModule("traceback"), *frames = NULL, *lines = PyList_New(0),
-                 *empty = PyUnicode_FromString(""), *text = NULL, *get, *id, *frame;
+static int append_threads(PyObject *lines, Frames *stack) {
+        PyObject *get = PySys_GetObject("_current_frames"), *frames = NULL, *id, *frame; /* borrowed */
         Py_ssize_t position = 0;
         Threads threads;
         int r = 0;
 
         threads_read(&threads);
-        get = PySys_GetObject("_current_frames");
         if (get != NULL)
                 frames = PyObject_CallObject(get, NULL);
-        if (traceback != NULL && frames != NULL && lines != NULL && empty != NULL) {
+        if (frames != NULL) {
                 threads_identify(&threads, frames);
                 while (r == 0 && PyDict_Next(frames, &position, &id, &frame))
-                        r = append_thread(lines, traceback, &threads, id, frame);
-                if (r == 0)
-                        r = append(lines, PyUnicode_FromString(STACKS_END));
-                if (r == 0)
-                        text = PyUnicode_Join(empty, lines);
+                        r = append_thread(lines, stack, &threads, id, frame);
         }
-        Py_XDECREF(traceback);
+        r = frames != NULL ? r : -1;
         Py_XDECREF(frames);
+        threads_done(&threads);
+        return r;
+}
+
+static PyObject *format_frames(void) {
+        PyObject *lines = PyList_New(0), *empty = PyUnicode_FromString(""), *text = NULL;
+        Frames stack;
+
+        frames_init(&stack);
+        if (lines != NULL && empty != NULL && append_threads(lines, &stack) == 0 &&
+            frames_append_consume(lines, PyUnicode_FromString(STACKS_END)) == 0)
+                text = PyUnicode_Join(empty, lines);
+        frames_done(&stack);
         Py_XDECREF(lines);
         Py_XDECREF(empty);
-        threads_done(&threads);
         return text;
 }
 
