@@ -8,6 +8,7 @@
 #include "agent/framed.h"
 #include "agent/jsonbuf.h"
 #include "agent/overdue.h"
+#include "agent/question.h"
 #include "agent/runner.h"
 #include "agent/session.h"
 #include "lib/console.h"
@@ -135,6 +136,19 @@ static int receive_stacks(Session *s, uint32_t id) {
         return 0;
 }
 
+static int receive_question(Session *s, const FrameHeader *header) {
+        int r = question_begin(s, header->type, header->id);
+
+        if (r == QUESTION_E_BUSY)
+                return answer(s, header->id, "{\"error\":\"busy\"}");
+        if (r == QUESTION_E_UNKNOWN)
+                return answer(s, header->id, "{\"error\":\"unsupported\"}");
+        if (r < 0)
+                return answer(s, header->id,
+                              "{\"error\":\"resources\",\"message\":\"no thread could be started\"}");
+        return 0;
+}
+
 static int receive_request(Session *s, const FrameHeader *header) {
         switch (header->type) {
         case CONSOLE_HELLO:
@@ -148,7 +162,7 @@ static int receive_request(Session *s, const FrameHeader *header) {
         case CONSOLE_INTERRUPT:
                 return receive_interrupt(s, header->id);
         default:
-                return answer(s, header->id, "{\"error\":\"unsupported\"}");
+                return receive_question(s, header);
         }
 }
 

@@ -15,6 +15,7 @@
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/overdue.h"
+#include "agent/question.h"
 #include "agent/thread.h"
 #include "agent/wake.h"
 
@@ -223,7 +224,7 @@ static void accept_clients(void) {
 static int serve_session(Session *s) {
         uint32_t events;
         bool ending;
-        int msec;
+        int msec, question_msec;
 
         connection_judge(s);
         if (!connection_send(s, &ending)) {
@@ -237,6 +238,9 @@ static int serve_session(Session *s) {
                                 &(struct epoll_event){ .events = events, .data.ptr = s });
         }
         msec = overdue_serve(s);
+        question_msec = question_serve(s);
+        if (msec < 0 || (question_msec >= 0 && question_msec < msec))
+                msec = question_msec;
         return ending && (msec < 0 || msec > ENDING_STEP_MSEC) ? ENDING_STEP_MSEC : msec;
 }
 

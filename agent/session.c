@@ -62,6 +62,7 @@ Session *session_unref(Session *s) {
         queue_clear(&s->queue);
         free(s->source);
         free(s->payload);
+        free(s->question.payload);
         pthread_cond_destroy(&s->changed);
         pthread_mutex_destroy(&s->lock);
         free(s);

@@ -68,6 +68,24 @@ typedef struct Wish {
         bool always; /* without the GIL, whatever the size of the process */
 } Wish;
 
+/* A request that only Python can answer (question.h). */
+typedef enum QuestionState {
+        QUESTION_NONE,
+        QUESTION_WAITS,    /* for the GIL */
+        QUESTION_BEGUN,    /* a thread makes the answer */
+        QUESTION_OVERDUE,  /* still, but the client has been told */
+        QUESTION_ANSWERED, /* there is one; it waits for room */
+} QuestionState;
+
+typedef struct Question {
+        QuestionState state;
+        int64_t due_ns;
+        uint32_t type, id;
+        char *payload; /* owned */
+        size_t n_payload;
+        bool asker; /* a thread is there to answer */
+} Question;
+
 /* Notices a client that takes nothing any more. */
 typedef struct SessionStall {
         int64_t since_ns; /* 0 = not watched */
@@ -92,6 +110,7 @@ typedef struct Session {
         Queue queue;
         Wish opened; /* stacks at the beginning of a console */
         Wish asked;  /* the request for stacks */
+        Question question;
         uint64_t n_sent;
         SessionVerdict verdict;
         bool lost;        /* nothing is read or sent any more */

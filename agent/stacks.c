@@ -10,6 +10,7 @@
 #include "agent/frames.h"
 #include "agent/stuck.h"
 #include "agent/task.h"
+#include "agent/tasks.h"
 
 #define STACKS_END "#############################################\n\n\n"
 
@@ -144,6 +145,7 @@ static PyObject *format_frames(void) {
 
         frames_init(&stack);
         if (lines != NULL && empty != NULL && append_threads(lines, &stack) == 0 &&
+            tasks_append(&stack, lines) == 0 &&
             frames_append_consume(lines, PyUnicode_FromString(STACKS_END)) == 0)
                 text = PyUnicode_Join(empty, lines);
         frames_done(&stack);

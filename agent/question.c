@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <Python.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/gil.h"
+#include "agent/jsonbuf.h"
+#include "agent/question.h"
+#include "agent/tasks.h"
+#include "agent/thread.h"
+#include "agent/wake.h"
+#include "lib/console.h"
+#include "lib/frame.h"
+
+/* As long as that for the GIL, and from then on for the answer. */
+#define GIL_MSEC 300
+#define ANSWER_MSEC 5000
+
+/*
+ * Writes the answer, a JSON object that fits in a frame; nothing: it could not be made. The payload is
+ * terminated. GIL held; leaves no exception.
+ */
+typedef void (*QuestionMake)(Session *s, const char *payload, size_t n_payload, JsonBuffer *ret);
+
+static const struct {
+        uint32_t type;
+        QuestionMake make;
+} makers[] = {
+        { CONSOLE_TASKS, tasks_answer },
+};
+
+static QuestionMake find_maker(uint32_t type) {
+        for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
+                if (makers[i].type == type)
+                        return makers[i].make;
+        return NULL;
+}
+
+static void set_due(Question *q, int msec) {
+        q->due_ns = session_now_ns() + msec * INT64_C(1000000);
+}
+
+/* Under the lock. 0, or SESSION_E_*. */
+static int push(Session *s, const char *json, size_t n) {
+        if (s->lost)
+                return SESSION_E_LOST;
+        if (!queue_fits(&s->queue, n))
+                return SESSION_E_FULL;
+        return queue_push(&s->queue, CONSOLE_ANSWER, s->question.id, json, n) < 0 ? SESSION_E_LOST : 0;
+}
+
+/* Takes over what is to be answered, if it still is. GIL held. */
+static bool claim(Session *s, char **ret_payload, size_t *ret_n, uint32_t *ret_type) {
+        Question *q = &s->question;
+        bool claimed;
+
+        pthread_mutex_lock(&s->lock);
+        claimed = q->state == QUESTION_WAITS && !s->lost;
+        if (claimed) {
+                q->state = QUESTION_BEGUN;
+                set_due(q, ANSWER_MSEC);
+                *ret_payload = q->payload;
+                *ret_n = q->n_payload;
+                *ret_type = q->type;
+                q->payload = NULL;
+        }
+        pthread_mutex_unlock(&s->lock);
+        if (claimed)
+                wake_ring();
+        return claimed;
+}
+
+/* Nobody has told the client anything meanwhile. */
+static bool still_wanted(Session *s) {
+        bool wanted;
+
+        pthread_mutex_lock(&s->lock);
+        wanted = s->question.state == QUESTION_BEGUN;
+        s->question.state = wanted ? QUESTION_ANSWERED : QUESTION_NONE;
+        pthread_mutex_unlock(&s->lock);
+        return wanted;
+}
+
+/* Queues the answer and ends the question in one step: whoever has the answer may ask again. */
+static void send_answer(Session *s, const char *json, size_t n) {
+        int r;
+
+        do {
+                pthread_mutex_lock(&s->lock);
+                r = push(s, json, n);
+                if (r != SESSION_E_FULL)
+                        s->question.state = QUESTION_NONE;
+                pthread_mutex_unlock(&s->lock);
+                if (r == SESSION_E_FULL)
+                        session_wait_room(s, n, false);
+        } while (r == SESSION_E_FULL);
+        wake_ring();
+}
+
+/* No question waits: then the next one gets a thread of its own. */
+static bool retire(Session *s) {
+        pthread_mutex_lock(&s->lock);
+        s->question.asker = s->question.state == QUESTION_WAITS && !s->lost;
+        pthread_mutex_unlock(&s->lock);
+        return !s->question.asker;
+}
+
+static void leave(Session *s) {
+        pthread_mutex_lock(&s->lock);
+        s->question.asker = false;
+        pthread_mutex_unlock(&s->lock);
+}
+
+static void *question_main(void *arg) {
+        static const char failed[] = "{\"error\":\"failed\",\"message\":\"no answer could be made\"}";
+        Session *s = arg;
+        PyThreadState *state;
+
+        thread_set_name("Manhole asks");
+        for (;;) {
+                JsonBuffer b = JSON_BUFFER_INIT;
+                char *payload = NULL;
+                size_t n_payload = 0;
+                uint32_t type = 0;
+                bool claimed;
+
+                /* At the end of the interpreter the client is told when its time is up. */
+                if (!gil_take(&state)) {
+                        leave(s);
+                        break;
+                }
+                claimed = claim(s, &payload, &n_payload, &type);
+                if (claimed)
+                        find_maker(type)(s, payload != NULL ? payload : "", n_payload, &b);
+                gil_give(state);
+                if (claimed && still_wanted(s)) {
+                        bool fits = b.data != NULL && b.n_data <= FRAME_PAYLOAD_MAX;
+
+                        send_answer(s, fits ? b.data : failed, fits ? b.n_data : sizeof(failed) - 1);
+                }
+                jsonbuf_done(&b);
+                free(payload);
+                if (retire(s))
+                        break;
+        }
+        session_unref(s);
+        return NULL;
+}
+
+int question_begin(Session *s, uint32_t type, uint32_t id) {
+        Question *q = &s->question;
+        char *payload;
+        bool busy, start;
+        int r;
+
+        if (find_maker(type) == NULL)
+                return QUESTION_E_UNKNOWN;
+        payload = realloc(s->payload, s->n_payload + 1);
+        if (payload == NULL)
+                return -ENOMEM;
+        payload[s->n_payload] = '\0';
+        s->payload = (uint8_t *)payload;
+
+        pthread_mutex_lock(&s->lock);
+        busy = q->state != QUESTION_NONE;
+        start = !busy && !q->asker;
+        if (!busy) {
+                free(q->payload);
+                *q = (Question){
+                        .state = QUESTION_WAITS,
+                        .type = type,
+                        .id = id,
+                        .payload = payload,
+                        .n_payload = s->n_payload,
+                        .asker = true,
+                };
+                set_due(q, GIL_MSEC);
+                s->payload = NULL;
+        }
+        pthread_mutex_unlock(&s->lock);
+        if (busy)
+                return QUESTION_E_BUSY;
+        if (!start)
+                return 0;
+
+        session_ref(s);
+        r = thread_start(question_main, s, 0);
+        if (r < 0) {
+                pthread_mutex_lock(&s->lock);
+                q->state = QUESTION_NONE;
+                q->asker = false;
+                pthread_mutex_unlock(&s->lock);
+                session_unref(s);
+        }
+        return r;
+}
+
+int question_serve(Session *s) {
+        static const char no_gil[] = "{\"error\":\"busy-interpreter\",\"message\":\"the GIL was not to be had\"}";
+        static const char late[] = "{\"error\":\"timed-out\",\"message\":\"the answer takes too long\"}";
+        Question *q = &s->question;
+        int64_t left;
+        int msec = -1;
+
+        pthread_mutex_lock(&s->lock);
+        if ((q->state == QUESTION_WAITS || q->state == QUESTION_BEGUN) && !s->lost) {
+                left = q->due_ns - session_now_ns();
+                if (left > 0)
+                        msec = (int)((left + 999999) / 1000000);
+                else if ((q->state == QUESTION_WAITS ? push(s, no_gil, sizeof(no_gil) - 1)
+                                                     : push(s, late, sizeof(late) - 1)) == SESSION_E_FULL)
+                        msec = GIL_MSEC;
+                else {
+                        q->state = q->state == QUESTION_WAITS ? QUESTION_NONE : QUESTION_OVERDUE;
+                        wake_ring();
+                }
+        }
+        pthread_mutex_unlock(&s->lock);
+        return msec;
+}

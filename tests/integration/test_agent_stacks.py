@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What stacks say beside python-manhole's format: tasks of asyncio, and how the request `tasks` has
+them."""
+import pytest
+
+from agentlib import *
+
+VERSION = target_version()
+
+
+def framed(host):
+    client = Framed(host.path)
+    client.hello()
+    return client
+
+
+def stacks(client, options=""):
+    answer = client.ask(STACKS, options)
+    assert answer["gil"]
+    return answer["text"]
+
+
+def tasks_host(n_extra=0):
+    return Host(HOSTS / "tasks.py", n_extra)
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    """Name: (task, names of those it waits for)."""
+    with tasks_host() as host, framed(host) as client:
+        answer = client.ask(TASKS)
+    names = {task["id"]: task["name"] for task in answer["tasks"]}
+    assert len(names) == len(answer["tasks"]) and "truncated" not in answer
+    for task in answer["tasks"]:
+        for other in answer["tasks"]:
+            assert (other["id"] in task["waits_for"]) == (task["id"] in other["awaited_by"])
+    by_name = {t["name"]: (t, {names[i] for i in t["waits_for"]}) for t in answer["tasks"]}
+    return by_name, answer["text"]
+
+
+@pytest.mark.parametrize(
+    "waiter, awaited",
+    [
+        ("gather", {"gathered-1", "gathered-2"}),
+        ("wait", {"waited-1", "waited-2"}),
+        ("wait_for", {"shielded"}),
+        ("Task-1", {'quote" and\nnewline'}),
+        ("finish", set()),
+        pytest.param("group", {"grouped-1", "grouped-2"}, marks=pytest.mark.skipif(
+            VERSION < (3, 11), reason="TaskGroup is there since 3.11")),
+    ],
+)
+def test_tasks_say_whom_they_wait_for(tasks, waiter, awaited):
+    by_name, text = tasks
+    assert by_name[waiter][0]["state"] == "waiting" and by_name[waiter][1] == awaited
+
+
+def test_stack_of_a_task_leads_through_what_it_awaits(tasks):
+    by_name, text = tasks
+
+    def functions(name):
+        return [frame["function"] for frame in by_name[name][0]["stack"]]
+
+    assert functions("gathered-1") == ["sleep_long", "sleep"]
+    # An asynchronous generator, and an object with an __await__ of its own.
+    assert functions("gathered-2") == ["iterate", "agenerate", "sleep_long", "sleep"]
+    assert functions("waited-1") == ["await_object", "sleep_long", "sleep"]
+    frame = by_name["waited-1"][0]["stack"][0]
+    assert frame["file"] == str(HOSTS / "tasks.py")
+    assert (HOSTS / "tasks.py").read_text().splitlines()[frame["line"] - 1] == "    await Awaitable()"
+
+
+def test_tree_of_tasks_is_indented_under_who_waits(tasks):
+    by_name, text = tasks
+    lines = text.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith('"gather": waiting in gather ('))
+    children = {line.split('"')[1] for line in lines[at + 1 : at + 3]}
+    assert children == {"gathered-1", "gathered-2"}
+    assert all(line.startswith('  "') for line in lines[at + 1 : at + 3])
+    assert len(lines) == len(by_name)
+
+
+def test_tasks_know_their_loops_thread():
+    with tasks_host() as host, framed(host) as client:
+        main = next(t for t in client.ask(STACKS)["threads"] if t["native_id"] == host.pid)
+        assert {task["thread"] for task in client.ask(TASKS)["tasks"]} == {main["id"]}
+
+
+def test_tasks_follow_the_threads_in_a_dump():
+    with tasks_host() as host, framed(host) as client:
+        text = stacks(client)
+    threads, _, rest = text.partition("\n######### Task=")
+    assert "ThreadID=" in threads and "ThreadID=" not in rest
+    assert rest.endswith("\n" + "#" * 45 + "\n\n\n")
+    block = next(b for b in text.split("\n\n") if b.startswith('######### Task="gather" #########'))
+    lines = block.splitlines()
+    assert re.fullmatch(r'Task "gather": waiting, waits for "gathered-\d", "gathered-\d"', lines[1])
+    assert re.fullmatch(r'File: ".*tasks\.py", line \d+, in gather', lines[2])
+    assert lines[3].startswith("  await asyncio.gather(")
+    # What is not for printing is escaped.
+    assert "######### Task='quote\" and\\nnewline' #########" in text
+
+
+def test_thousands_of_tasks_are_cut_and_counted():
+    with tasks_host(10_500) as host, framed(host) as client:
+        answer = client.ask(TASKS)
+        assert answer["truncated"] and 10_500 < answer["n_tasks"] < 10_600
+        text = stacks(client)
+        assert text.count("######### Task=") == 200
+        assert f"({answer['n_tasks'] - 200} asyncio tasks more.)\n" in text
+
+
+def test_asyncio_is_not_imported_for_it():
+    with plain_host() as host, framed(host) as client:
+        assert client.ask(TASKS) == {"tasks": [], "text": ""}
+        assert "Task=" not in stacks(client)
+        host.do("import sys; os.write(1, b'LOADED %d\\n' % ('asyncio' in sys.modules))")
+        assert host.wait_out("^LOADED") == "LOADED 0"
+
+
+def test_tasks_run_no_code_of_the_application():
+    code = """
+import asyncio
+armed = False
+def trap(self, *args):
+    if armed:
+        os.abort()
+class Mine(asyncio.Task):
+    def __getattribute__(self, name):
+        return trap(self) or super().__getattribute__(name)
+    def get_name(self):
+        return trap(self) or super().get_name()
+    def __hash__(self):
+        return trap(self) or super().__hash__()
+    __repr__ = __eq__ = trap
+class Odd:
+    __getattr__ = __repr__ = trap
+    def __await__(self):
+        return self
+    def __iter__(self):
+        return self
+    def __next__(self):
+        return None
+async def sleep():
+    await Odd()
+loop = asyncio.new_event_loop()
+mine, usual = Mine(sleep(), loop=loop), asyncio.Task(sleep(), loop=loop)
+loop.call_soon(loop.stop)
+loop.run_forever()
+armed = True
+"""
+    with plain_host() as host, framed(host) as client:
+        host.do(code)
+        tasks = client.ask(TASKS)["tasks"]
+        assert len(tasks) == 2
+        assert {frame["function"] for task in tasks for frame in task["stack"]} == {"sleep"}
+
+
+def test_question_is_answered_while_the_gil_is_held():
+    with Host(HOSTS / "stuck.py", "hold_gil()", ready="HOLDS") as host, framed(host) as client:
+        begun = time.monotonic()
+        assert client.ask(TASKS)["error"] == "busy-interpreter"
+        assert 0.29 < time.monotonic() - begun < 1.5
+        # The thread that waits for the GIL serves the next question too.
+        assert client.ask(TASKS)["error"] == "busy-interpreter"
+        assert host.thread_names().count("Manhole asks") == 1
+        first, second = client.request(TASKS), client.request(TASKS)
+        answers = dict(client.frame()[1:] for _ in range(2))
+        assert json.loads(answers[second]) == {"error": "busy"}
+        assert json.loads(answers[first])["error"] == "busy-interpreter"
+        host.process.stdin.write(b"\n")
+        host.process.stdin.flush()
+        host.wait_out("^READ ")
+        wait_for(lambda: "Manhole asks" not in host.thread_names(), "the thread that waited ends")
+        assert client.ask(TASKS)["tasks"] == []
