@@ -84,6 +84,16 @@ int proc_parse_status(const char *text, ProcStatus *ret) {
         return 0;
 }
 
+bool proc_parse_uid_map(const char *text, uid_t outside) {
+        uint64_t first, count;
+        int n;
+
+        for (; sscanf(text, "%*u %" SCNu64 " %" SCNu64 "%n", &first, &count, &n) == 2; text += n)
+                if (outside >= first && outside - first < count)
+                        return true;
+        return false;
+}
+
 /* "python3.11", "libpython3.11.so.1.0", "python3.13t" → "3.11", "3.13" */
 static void take_version(const char *name, char ret[8]) {
         const char *p;
@@ -216,6 +226,19 @@ int proc_read_executable(int exe_fd, char **ret) {
                 return -ENOMEM;
         *ret = copy;
         return 0;
+}
+
+int proc_knows_root(pid_t pid) {
+        _cleanup_free_ char *theirs = NULL, *ours = NULL;
+        int r = read_text(pid, "uid_map", &theirs);
+
+        if (r < 0)
+                return r;
+        r = read_text(getpid(), "uid_map", &ours);
+        if (r < 0)
+                return r;
+        /* That of our own namespace is told as its parent sees it. */
+        return strcmp(theirs, ours) == 0 || proc_parse_uid_map(theirs, 0);
 }
 
 bool proc_started_after(uint64_t start_time, int64_t ctime_sec) {

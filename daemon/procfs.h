@@ -32,6 +32,9 @@ typedef struct ProcPython {
 int proc_parse_stat(const char *text, ProcStat *ret);     /* 0 or -EBADMSG */
 int proc_parse_status(const char *text, ProcStatus *ret); /* 0 or -EBADMSG */
 
+/* True if a user namespace with this uid_map maps uid @outside (user_namespaces(7)). */
+bool proc_parse_uid_map(const char *text, uid_t outside);
+
 /* Looks at one line of /proc/PID/maps and adds what it tells to @python. */
 void proc_parse_maps_line(const char *line, ProcPython *python);
 
@@ -48,6 +51,10 @@ int proc_read_python(int maps_fd, ProcPython *ret);
 /* The path behind an open /proc/PID/exe, as it is in the process's own mount namespace; also of a file
  * that has been replaced since (proc(5), "(deleted)"). *ret is the caller's. */
 int proc_read_executable(int exe_fd, char **ret);
+
+/* 1 if the process's user namespace maps our root, 0 if not: then root is the overflow uid in its eyes.
+ * Or negative errno. */
+int proc_knows_root(pid_t pid);
 
 /* True if the process began more than two seconds after @ctime_sec (seconds, CLOCK_REALTIME): it
  * cannot be the one that made a file with that change time. */

@@ -245,9 +245,14 @@ static void session_on_connected(PrivCall *call, int error, int fd, void *userda
                 session_ready(s);
 }
 
-/* The agent shall see the client's own uid, when that is enough for it. */
+/* The agent shall see the client's own uid, when that is enough for it. Root is nobody to one in a user
+ * namespace that does not map it: that one sees its own. */
 static uid_t session_connect_uid(const Session *s) {
-        return s->peer.uid == s->target->file.st_uid && s->peer.uid == s->ids.euid ? s->peer.uid : geteuid();
+        uid_t owner = s->target->file.st_uid;
+
+        if (owner != s->ids.euid)
+                return geteuid();
+        return s->peer.uid == owner || proc_knows_root(s->target->pid) == 0 ? owner : geteuid();
 }
 
 static void session_connect(Session *s) {

@@ -149,6 +149,57 @@ def test_a_users_process_in_a_folder_that_only_root_may_enter(daemon):
     shutil.rmtree(private)
 
 
+# A user namespace of its own; who it maps is the test's to say (user_namespaces(7)).
+UNSHARE = "__import__('ctypes').CDLL(None).unshare(0x10000000)"
+
+REMAPPED_AGENT = f"""
+import os, sys, manhole
+assert {UNSHARE} == 0
+print("READY", flush=True)
+sys.stdin.readline()
+manhole.install(socket_path=f"{{sys.argv[1]}}/manhole-{{os.getpid()}}", verbose=False)
+print(os.getuid(), flush=True)
+sys.stdin.read()
+"""
+
+
+def remap(pid, *lines):
+    for name in "uid_map", "gid_map":
+        pathlib.Path(f"/proc/{pid}/{name}").write_text("".join(f"{line}\n" for line in lines))
+
+
+@needs_root
+@pytest.mark.parametrize("lines, seen", [
+    ([f"0 {ALICE} 1"], {US: 0, ALICE: 0}),                   # as podman without root
+    ([f"0 {BOB} 1", f"1000 {ALICE} 1"], {US: 1000, ALICE: 1000}),  # not even as its root
+    ([f"5 0 1", f"1000 {ALICE} 1"], {US: 5, ALICE: 1000}),   # root is somebody else there
+    (["0 0 4294967294"], {US: 0, ALICE: ALICE}),
+])
+def test_who_connects_is_whom_the_targets_user_namespace_knows(daemon, lines, seen):
+    with standin(daemon.scan, uid=ALICE) as peer:
+        assert peer.do(UNSHARE) == "0"
+        remap(peer.pid, *lines)
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        for uid, inside in seen.items():
+            with daemon.attach(peer.pid, uid=uid):
+                assert peer.do("accept()") == "None"
+                assert credentials(peer)[1] == inside
+
+
+@needs_root
+def test_an_agent_in_a_user_namespace_without_root_lets_the_broker_in(daemon):
+    with Process(REMAPPED_AGENT, daemon.scan, uid=ALICE) as app:
+        remap(app.pid, f"0 {ALICE} 1")
+        app.tell("go")
+        assert app.line() == "0"
+        daemon.wait_state(app.pid, "live")
+        for uid in US, ALICE:
+            with daemon.attach(app.pid, uid=uid) as console:
+                console.start()
+        assert daemon.refused(app.pid, uid=BOB) == "NotAuthorized"
+
+
 @needs_root
 def test_manholectl_as_a_user_with_a_real_agent(daemon, build):
     program = place().path / "manholectl"

@@ -114,6 +114,29 @@ static void a_name_cannot_forge_a_line(void **state) {
         assert_int_equal(status.euid, 9);
 }
 
+/* -------------------------------------------------------- user namespaces */
+
+static void a_user_namespace_maps_what_its_map_says(void **state) {
+        static const char initial[] = "         0          0 4294967295\n",
+                          rootless[] = "         0       1000          1\n         1     100000      65536\n";
+
+        assert_true(proc_parse_uid_map(initial, 0));
+        assert_true(proc_parse_uid_map(initial, 0xfffffffe));
+        assert_false(proc_parse_uid_map(initial, 0xffffffff));
+        assert_false(proc_parse_uid_map(rootless, 0));
+        assert_false(proc_parse_uid_map(rootless, 999));
+        assert_true(proc_parse_uid_map(rootless, 1000));
+        assert_false(proc_parse_uid_map(rootless, 1001));
+        assert_false(proc_parse_uid_map(rootless, 99999));
+        assert_true(proc_parse_uid_map(rootless, 100000));
+        assert_true(proc_parse_uid_map(rootless, 165535));
+        assert_false(proc_parse_uid_map(rootless, 165536));
+        assert_false(proc_parse_uid_map("", 0));
+        assert_false(proc_parse_uid_map("0 0", 0));
+        assert_true(proc_parse_uid_map("1 5 1\n0 0 1", 0));
+        assert_int_equal(proc_knows_root(getpid()), 1);
+}
+
 /* ----------------------------------------------------------------- maps */
 
 #define MAP(path) "7f0000000000-7f0000001000 r-xp 00000000 fe:01 1234                       " path
@@ -399,6 +422,7 @@ int main(void) {
                 cmocka_unit_test(a_line_is_found_wherever_it_lies_in_the_file),
                 cmocka_unit_test(a_line_longer_than_any_path_is_passed_over),
                 cmocka_unit_test(no_more_than_a_megabyte_of_a_map_is_read),
+                cmocka_unit_test(a_user_namespace_maps_what_its_map_says),
                 cmocka_unit_test(the_kernel_s_own_files_are_understood),
                 cmocka_unit_test(an_executable_that_was_replaced_keeps_its_name),
                 cmocka_unit_test(a_command_line_is_joined_and_cut_to_the_buffer),
