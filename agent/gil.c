@@ -44,6 +44,15 @@ static bool runtime_lock_is_forked(void) {
         return strncmp(version, "3.", 2) == 0 && strtol(version + 2, NULL, 10) < 12;
 }
 
+/* 3.6 has no GIL before somebody asks for one. Since 3.7 this does nothing, and since 3.9 the headers
+ * warn of it. */
+static void make_gil(void) {
+        void (*init)(void) = (void (*)(void))dlsym(RTLD_DEFAULT, "PyEval_InitThreads");
+
+        if (init != NULL)
+                init();
+}
+
 int gil_setup(void) {
         gil.interpreter = gil_main_interpreter();
         if (gil.interpreter == NULL) {
@@ -51,6 +60,7 @@ int gil_setup(void) {
                 return -1;
         }
         gil.fork_waits = runtime_lock_is_forked();
+        make_gil();
         return 0;
 }
 
