@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/bare.h"
 #include "agent/client.h"
 #include "agent/console.h"
 #include "agent/credentials.h"
@@ -263,12 +264,21 @@ static void run_prompt(Client *c, JsonBuffer *ret_end) {
         jsonbuf_raw(ret_end, "\"}");
 }
 
-static void run_console(Client *c, JsonBuffer *ret_end) {
-        PyObject *codeop = PyImport_ImportModule("codeop");
+static PyObject *make_compiler(void) {
+        PyObject *codeop = PyImport_ImportModule("codeop"), *compiler = NULL;
 
         if (codeop != NULL)
-                c->compiler = PyObject_CallMethod(codeop, "CommandCompiler", NULL);
+                compiler = PyObject_CallMethod(codeop, "CommandCompiler", NULL);
         Py_XDECREF(codeop);
+        if (compiler == NULL) {
+                PyErr_Clear();
+                compiler = bare_compiler();
+        }
+        return compiler;
+}
+
+static void run_console(Client *c, JsonBuffer *ret_end) {
+        c->compiler = make_compiler();
         if (c->compiler != NULL) {
                 say_stacks(c);
                 if (c->session->open_banner)

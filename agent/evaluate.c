@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "agent/bare.h"
 #include "lib/frame.h"
 
 #define FILE_NAME "<console>"
@@ -69,15 +70,10 @@ static PyObject *type_name(PyObject *type) {
 
 /* Where the traceback module itself fails: an application that has changed its root or its user may
  * not find it any more. */
-static PyObject *raised_bare(const Raised *r) {
-        PyObject *name, *text = NULL;
-
+static PyObject *raised_bare(const Raised *r, bool frames) {
         PyErr_Clear();
-        name = type_name(r->type);
-        if (name != NULL)
-                text = PyUnicode_FromFormat("%U: %S\n", name, r->value != NULL ? r->value : Py_None);
-        Py_XDECREF(name);
-        return text;
+        return bare_format_exception(r->type, r->value != NULL ? r->value : Py_None,
+                                     frames && r->traceback != NULL ? r->traceback : Py_None);
 }
 
 /* The user's code shows its exceptions: an interrupt reaches it. NULL without an exception. */
@@ -88,7 +84,7 @@ static PyObject *raised_text(Client *c, const Raised *r, bool frames) {
                 return NULL;
         text = raised_format(r, frames);
         if (text == NULL && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-                text = raised_bare(r);
+                text = raised_bare(r, frames);
         client_end_code(c);
         PyErr_Clear();
         return text;
@@ -132,13 +128,27 @@ static PyObject *take_last_expression(PyObject *ast, PyObject *tree) {
 }
 
 /* @tree may be source too. */
-static PyObject *compile_tree(PyObject *tree, const char *mode) {
+static PyObject *compile_with(PyObject *tree, const char *mode, long flags) {
         PyObject *builtins = PyImport_ImportModule("builtins"), *code = NULL;
 
         if (builtins != NULL)
-                code = PyObject_CallMethod(builtins, "compile", "Oss", tree, FILE_NAME, mode);
+                code = PyObject_CallMethod(builtins, "compile", "Ossl", tree, FILE_NAME, mode, flags);
         Py_XDECREF(builtins);
         return code;
+}
+
+static PyObject *compile_tree(PyObject *tree, const char *mode) {
+        return compile_with(tree, mode, 0);
+}
+
+/* As ast.parse(). The module `ast` may be gone from the disk, _ast is in the interpreter. */
+static PyObject *parse(PyObject *ast, PyObject *source) {
+        PyObject *flags = PyObject_GetAttrString(ast, "PyCF_ONLY_AST"), *tree = NULL;
+
+        if (flags != NULL)
+                tree = compile_with(source, "exec", PyLong_AsLong(flags));
+        Py_XDECREF(flags);
+        return tree;
 }
 
 /* Versions up to 3.8 do not limit the depth of a tree, and overflow the stack over it: what compiles as
@@ -156,12 +166,12 @@ static bool refuse_depth(PyObject *source) {
 
 /* Parses the source into the code before its last expression and, or NULL, that expression's. */
 static int compile_source(Session *s, PyObject **ret_script, PyObject **ret_expression) {
-        PyObject *ast = PyImport_ImportModule("ast"), *source, *tree = NULL, *last = NULL;
+        PyObject *ast = PyImport_ImportModule("_ast"), *source, *tree = NULL, *last = NULL;
         PyObject *script = NULL, *expression = NULL;
 
         source = PyUnicode_DecodeUTF8(s->source, (Py_ssize_t)s->n_source, "strict");
         if (ast != NULL && source != NULL && !refuse_depth(source))
-                tree = PyObject_CallMethod(ast, "parse", "Os", source, FILE_NAME);
+                tree = parse(ast, source);
         if (tree != NULL)
                 last = take_last_expression(ast, tree);
         if (last != NULL)
