@@ -81,6 +81,12 @@ static void add_text(JsonBuffer *b, const char *name, const char *text) {
                 jsonbuf_raw(b, "null");
 }
 
+static const char *const gil_words[] = {
+        [TASK_GIL_UNKNOWN] = "",
+        [TASK_HAS_GIL] = "has",
+        [TASK_WAITS_FOR_GIL] = "waits",
+};
+
 static void add_task(JsonBuffer *b, const Task *t) {
         jsonbuf_raw(b, "{\"native_id\":");
         jsonbuf_integer(b, t->id);
@@ -93,6 +99,7 @@ static void add_task(JsonBuffer *b, const Task *t) {
         add_text(b, ",\"state\":", (char[]){ t->state, '\0' });
         add_text(b, ",\"syscall\":", t->syscall);
         add_text(b, ",\"wchan\":", t->wchan);
+        add_text(b, ",\"gil\":", gil_words[t->gil]);
         jsonbuf_raw(b, "}");
 }
 

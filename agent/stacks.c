@@ -8,6 +8,7 @@
 
 #include "agent/clock.h"
 #include "agent/frames.h"
+#include "agent/holder.h"
 #include "agent/stuck.h"
 #include "agent/task.h"
 #include "agent/tasks.h"
@@ -21,44 +22,59 @@ typedef struct Threads {
         size_t n_tasks;
 } Threads;
 
-/* The kernel's part is read without the GIL, and before the frames. Without /proc there is none. */
-static void threads_read(Threads *ret) {
+/* By which Python knows them; the caller frees it. */
+static uintptr_t *thread_ids(PyObject *frames, size_t *ret_n) {
+        uintptr_t *ids = malloc((size_t)PyDict_Size(frames) * sizeof(*ids) + 1);
+        Py_ssize_t position = 0;
+        PyObject *id, *frame;
+        size_t n = 0;
+
+        while (ids != NULL && PyDict_Next(frames, &position, &id, &frame))
+                ids[n++] = PyLong_AsUnsignedLong(id);
+        PyErr_Clear();
+        *ret_n = n;
+        return ids;
+}
+
+/* Of the threads that have frames, once it is known which they are. */
+static void look_at_tasks(Threads *t) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < t->n_tasks; i++)
+                if (t->tasks[i].thread_id != 0 && task_look(&t->tasks[i]))
+                        t->tasks[n++] = t->tasks[i];
+        t->n_tasks = n;
+        holder_mark(t->tasks, n);
+}
+
+/* The kernel's part is read without the GIL, and before the frames that are shown. Without /proc there
+ * is none. */
+static void threads_read(Threads *ret, PyObject *frames) {
         PyObject *threading = PyDict_GetItemString(PyImport_GetModuleDict(), "threading"); /* borrowed */
         Threads t = {};
         PyThreadState *gil;
+        uintptr_t *ids;
+        size_t n;
 
         if (threading != NULL)
                 t.active = PyObject_GetAttrString(threading, "_active");
         PyErr_Clear();
         if (t.active != NULL && !PyDict_Check(t.active))
                 Py_CLEAR(t.active);
+        ids = thread_ids(frames, &n);
         gil = PyEval_SaveThread();
-        (void)task_list(&t.tasks, &t.n_tasks);
+        if (ids != NULL && task_list_ids(&t.tasks, &t.n_tasks) == 0) {
+                task_identify(t.tasks, t.n_tasks, ids, n);
+                look_at_tasks(&t);
+        }
         PyEval_RestoreThread(gil);
+        free(ids);
         *ret = t;
 }
 
 static void threads_done(Threads *t) {
         Py_CLEAR(t->active);
         free(t->tasks);
-}
-
-static void threads_identify(Threads *t, PyObject *frames) {
-        Py_ssize_t n = 0, position = 0;
-        PyObject *id, *frame;
-        uintptr_t *ids;
-
-        while (PyDict_Next(frames, &position, &id, &frame))
-                n++;
-        ids = malloc((size_t)n * sizeof(*ids) + 1);
-        if (ids == NULL)
-                return;
-        n = position = 0;
-        while (PyDict_Next(frames, &position, &id, &frame))
-                ids[n++] = PyLong_AsUnsignedLong(id);
-        PyErr_Clear();
-        task_identify(t->tasks, t->n_tasks, ids, (size_t)n);
-        free(ids);
 }
 
 /* As the application calls it, quoted; a new str, or NULL without an exception. Runs no code of the
@@ -119,20 +135,26 @@ static int append_thread(PyObject *lines, Frames *stack, const Threads *threads,
         return r == 0 ? frames_append_stack(stack, lines, frame) : r;
 }
 
+static PyObject *current_frames(void) {
+        PyObject *get = PySys_GetObject("_current_frames"); /* borrowed */
+
+        return get != NULL ? PyObject_CallObject(get, NULL) : NULL;
+}
+
 static int append_threads(PyObject *lines, Frames *stack) {
-        PyObject *get = PySys_GetObject("_current_frames"), *frames = NULL, *id, *frame; /* borrowed */
+        PyObject *frames = current_frames(), *id, *frame;
         Py_ssize_t position = 0;
         Threads threads;
         int r = 0;
 
-        threads_read(&threads);
-        if (get != NULL)
-                frames = PyObject_CallObject(get, NULL);
-        if (frames != NULL) {
-                threads_identify(&threads, frames);
-                while (r == 0 && PyDict_Next(frames, &position, &id, &frame))
-                        r = append_thread(lines, stack, &threads, id, frame);
-        }
+        if (frames == NULL)
+                return -1;
+        threads_read(&threads, frames);
+        Py_DECREF(frames);
+        /* Those of now: meanwhile the application went on. */
+        frames = current_frames();
+        while (frames != NULL && r == 0 && PyDict_Next(frames, &position, &id, &frame))
+                r = append_thread(lines, stack, &threads, id, frame);
         r = frames != NULL ? r : -1;
         Py_XDECREF(frames);
         threads_done(&threads);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/clock.h"
+#include "agent/holder.h"
 #include "agent/source.h"
 
 #define TEXT_END "\n#############################################\n\n\n"
@@ -68,6 +69,7 @@ void stuck_setup(void) {
         if (value == NULL || !parse_size(value, &limit))
                 limit = LIMIT_DEFAULT;
         dump_setup();
+        holder_setup();
 }
 
 void stuck_fork_child(void) {
@@ -187,6 +189,7 @@ static void write_stacks(FILE *out, Stuck *s) {
         for (size_t i = 0; i < n; i++)
                 ids[i] = blocks[i].thread_id;
         task_identify(s->tasks, s->n_tasks, ids, n);
+        holder_mark(s->tasks, s->n_tasks);
 
         source_init(&sources, SOURCE_MSEC);
         for (size_t i = 0; i < n; i++) {
@@ -205,6 +208,15 @@ static void write_stacks(FILE *out, Stuck *s) {
                 fprintf(out, "\n(Python stacks of %zu threads only.)\n", n);
 }
 
+/* Where there are no stacks, nobody but the holder is identified. */
+static void mark_holder(Stuck *s) {
+        uintptr_t id = holder_thread_id();
+
+        if (id != 0)
+                task_identify(s->tasks, s->n_tasks, &id, 1);
+        holder_mark(s->tasks, s->n_tasks);
+}
+
 static int write_report(Stuck *s, const char *remark) {
         FILE *out = open_memstream(&s->text, &s->n_text);
         bool title = false;
@@ -215,8 +227,10 @@ static int write_report(Stuck *s, const char *remark) {
         fprintf(out, "\n(Taken without the GIL%s)\n", remark);
         if (s->dump.shared != NULL)
                 write_stacks(out, s);
+        else
+                mark_holder(s);
         for (size_t i = 0; i < s->n_tasks; i++)
-                if (s->tasks[i].thread_id == 0) {
+                if (s->tasks[i].thread_id == 0 || s->dump.shared == NULL) {
                         if (!title)
                                 fprintf(out, "\nThreads without a Python stack:\n");
                         title = true;
@@ -319,4 +333,5 @@ void stuck_identify(const char *text, size_t n, Task *tasks, size_t n_tasks) {
                         ids[n_ids++] = (uintptr_t)strtoull(id + sizeof(middle) - 1, NULL, 10);
         }
         task_identify(tasks, n_tasks, ids, n_ids);
+        holder_mark(tasks, n_tasks);
 }

@@ -101,6 +101,8 @@ static void read_syscall(Task *t) {
         number = strtol(buffer, &end, 10);
         if (end == buffer || number < 0)
                 return; /* "running", or no system call */
+        if (number == SYS_futex)
+                t->futex = (uintptr_t)strtoull(end, NULL, 16);
         for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
                 if (calls[i].number == number) {
                         snprintf(t->syscall, sizeof(t->syscall), "%s", calls[i].name);
@@ -109,8 +111,7 @@ static void read_syscall(Task *t) {
         snprintf(t->syscall, sizeof(t->syscall), "system call %ld", number);
 }
 
-/* False when the task is gone. */
-static bool read_task(Task *t) {
+bool task_look(Task *t) {
         char buffer[512], *end;
 
         /* The name may hold anything, parentheses and newlines included: what follows the last one is
@@ -134,7 +135,7 @@ static int compare(const void *a, const void *b) {
         return (one > two) - (one < two);
 }
 
-int task_list(Task **ret, size_t *ret_n) {
+int task_list_ids(Task **ret, size_t *ret_n) {
         size_t n = 0, n_allocated = 0;
         struct dirent *entry;
         Task *tasks = NULL;
@@ -160,9 +161,7 @@ int task_list(Task **ret, size_t *ret_n) {
                         }
                         tasks = more;
                 }
-                tasks[n] = (Task){ .id = (pid_t)id };
-                if (read_task(&tasks[n]))
-                        n++;
+                tasks[n++] = (Task){ .id = (pid_t)id };
         }
         closedir(d);
         if (r < 0) {
@@ -176,8 +175,25 @@ int task_list(Task **ret, size_t *ret_n) {
         return 0;
 }
 
-/* Copies what is at an address of our own that may not be there any more. */
-static size_t peek(uintptr_t address, void *buffer, size_t n) {
+int task_list(Task **ret, size_t *ret_n) {
+        size_t n_all, n = 0;
+        Task *tasks;
+        int r;
+
+        r = task_list_ids(&tasks, &n_all);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n_all; i++) {
+                tasks[n] = tasks[i];
+                if (task_look(&tasks[n]))
+                        n++;
+        }
+        *ret = tasks;
+        *ret_n = n;
+        return 0;
+}
+
+size_t task_peek(uintptr_t address, void *buffer, size_t n) {
         struct iovec local = { .iov_base = buffer, .iov_len = n };
         struct iovec remote = { .iov_len = n };
         ssize_t r;
@@ -196,7 +212,7 @@ static bool identify_at(size_t offset, Task *tasks, size_t n_tasks, const uintpt
                 Task key = { .id = 0 }, *t = NULL;
 
                 /* A thread that has ended since it was asked for says nothing for or against. */
-                if (peek(thread_ids[i] + offset, &key.id, sizeof(key.id)) != sizeof(key.id) || key.id == 0)
+                if (task_peek(thread_ids[i] + offset, &key.id, sizeof(key.id)) != sizeof(key.id) || key.id == 0)
                         continue;
                 if (n_tasks > 0)
                         t = bsearch(&key, tasks, n_tasks, sizeof(*tasks), compare);
@@ -211,7 +227,7 @@ static bool identify_at(size_t offset, Task *tasks, size_t n_tasks, const uintpt
 
 void task_identify(Task *tasks, size_t n_tasks, const uintptr_t *thread_ids, size_t n_thread_ids) {
         pid_t own[THREAD_SIZE / sizeof(pid_t)], id = (pid_t)syscall(SYS_gettid);
-        size_t n = peek((uintptr_t)pthread_self(), own, sizeof(own)) / sizeof(own[0]);
+        size_t n = task_peek((uintptr_t)pthread_self(), own, sizeof(own)) / sizeof(own[0]);
 
         for (size_t i = 0; i < n; i++)
                 if (own[i] == id &&
@@ -235,6 +251,9 @@ void task_describe(const Task *t, char *buffer, size_t n) {
 
         if (letter != NULL && *letter != '\0')
                 word = words[letter - letters];
-        snprintf(buffer, n, "%s%s%s%s%s%s", word, t->syscall[0] != '\0' ? " in " : "", t->syscall,
-                 t->wchan[0] != '\0' ? " (" : "", t->wchan, t->wchan[0] != '\0' ? ")" : "");
+        snprintf(buffer, n, "%s%s%s%s%s%s%s", word, t->syscall[0] != '\0' ? " in " : "", t->syscall,
+                 t->wchan[0] != '\0' ? " (" : "", t->wchan, t->wchan[0] != '\0' ? ")" : "",
+                 t->gil == TASK_HAS_GIL         ? ", has the GIL"
+                 : t->gil == TASK_WAITS_FOR_GIL ? ", waits for the GIL"
+                                                : "");
 }

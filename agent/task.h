@@ -5,9 +5,16 @@
  * The kernel's account of this process's threads, from /proc/self/task. Needs no GIL; no Python API.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+typedef enum TaskGil {
+        TASK_GIL_UNKNOWN,
+        TASK_HAS_GIL,
+        TASK_WAITS_FOR_GIL,
+} TaskGil;
 
 typedef struct Task {
         pid_t id;
@@ -16,10 +23,17 @@ typedef struct Task {
         char name[16];
         char syscall[32]; /* which it is in, or empty */
         char wchan[40];   /* where in the kernel it sleeps, or empty */
+        uintptr_t futex;  /* the address that it waits for in a futex, or 0 */
+        TaskGil gil;      /* see holder_mark() */
 } Task;
 
 /* By their ids. The caller frees @ret. 0 or negative errno. */
 int task_list(Task **ret, size_t *ret_n);
+
+/* The same without what the kernel says of each; task_look() reads that, and returns false for one
+ * that is gone. */
+int task_list_ids(Task **ret, size_t *ret_n);
+bool task_look(Task *t);
 
 /*
  * Finds which tasks the threads are whose ids Python knows. A thread id points to what the C library
@@ -28,10 +42,13 @@ int task_list(Task **ret, size_t *ret_n);
  */
 void task_identify(Task *tasks, size_t n_tasks, const uintptr_t *thread_ids, size_t n_thread_ids);
 
+/* Copies what is at an address of our own that may not be there any more. How many bytes were. */
+size_t task_peek(uintptr_t address, void *buffer, size_t n);
+
 #define TASK_DESCRIPTION_MAX 128
 
 /* Its name in quotes, without control characters. */
 void task_quote(const Task *t, char *buffer, size_t n);
 
-/* "sleeping in futex (futex_wait)". */
+/* "sleeping in futex (futex_wait), waits for the GIL". */
 void task_describe(const Task *t, char *buffer, size_t n);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What stacks say beside python-manhole's format: tasks of asyncio, and how the request `tasks` has
-them."""
+"""What stacks say beside python-manhole's format: who has the GIL, tasks of asyncio, and how the
+request `tasks` has them."""
 import pytest
 
 from agentlib import *
@@ -18,6 +18,51 @@ def stacks(client, options=""):
     answer = client.ask(STACKS, options)
     assert answer["gil"]
     return answer["text"]
+
+
+def gil_by_thread(answer):
+    return {thread["native_id"]: thread["gil"] for thread in answer["threads"]}
+
+
+def test_who_has_the_gil_is_told_without_it():
+    with Host(HOSTS / "stuck.py", "start_sleepers(2); hold_gil()", ready="HOLDS") as host, framed(host) as client:
+        answer = client.ask(STACKS)
+        gil = gil_by_thread(answer)
+        assert [tid for tid, word in gil.items() if word == "has"] == [host.pid]
+        assert re.search(rf'^Thread {host.pid} ".*": sleeping in read.*, has the GIL$', answer["text"], re.M)
+        waiter = host.wait_thread("Manhole stacks")
+        assert gil_by_thread(client.ask(STACKS, "gil=no"))[waiter] == "waits"
+        assert re.search(rf'^Thread {waiter} "Manhole stacks": .*, waits for the GIL$', answer["text"], re.M)
+        # The sleepers wait for something else.
+        assert list(gil.values()).count(None) >= 2
+
+
+def test_who_has_the_gil_is_told_without_stacks_too():
+    env = environment(MANHOLE_DUMP_LIMIT="1M")
+    with Host(HOSTS / "stuck.py", "hold_gil()", ready="HOLDS", env=env) as host, framed(host) as client:
+        answer = client.ask(STACKS)
+        assert "File:" not in answer["text"] and gil_by_thread(answer)[host.pid] == "has"
+
+
+def test_who_has_the_gil_is_told_with_it():
+    code = (
+        "def spin():\n    while True: pass\n"
+        "for i in range(2): threading.Thread(target=spin, name=f'spin-{i}', daemon=True).start()\n"
+        "os.write(1, b'GO\\n')"
+    )
+    with Host(HOSTS / "stuck.py", code, ready="GO") as host, framed(host) as client:
+        # Between two threads nobody has it; and it may come too late to us.
+        def told():
+            answer = client.ask(STACKS)
+            if not answer["gil"]:
+                return False
+            text = answer["text"]
+            has = re.findall(r'^Thread \d+ "(.*)": .*, has the GIL$', text, re.M)
+            waits = re.findall(r'^Thread \d+ "(.*)": sleeping in futex .*, waits for the GIL$', text, re.M)
+            assert len(has) <= 1 and {name[:5] for name in has + waits} <= {"spin-"}
+            return has and len(waits) == 1
+
+        wait_for(told, "one has it, and the others wait")
 
 
 def tasks_host(n_extra=0):
