@@ -3,7 +3,8 @@
 
 /*
  * What waits to be sent to one client: a bounded list of whole pieces. Pure: no lock, no
- * descriptor, no Python API; the session that owns it locks.
+ * descriptor, no Python API; the session that owns it locks. Small pieces of one kind share memory, and
+ * a frame, until they are about to be sent.
  *
  * Policy for "full": the session's own output waits outside until queue_fits(). Copies of other
  * threads' output get half of the room, so that they cannot crowd out the session's own, and are
@@ -24,6 +25,7 @@ typedef struct Piece Piece;
 typedef struct Queue {
         Piece *head, *tail; /* owned */
         size_t n_head_sent; /* bytes of the head that are gone already */
+        size_t n_bytes;     /* not yet sent */
         size_t n_charged;   /* memory the pieces take */
         size_t n_charged_copies;
         uint64_t n_dropped; /* bytes of copies not yet reported */
@@ -39,15 +41,18 @@ bool queue_fits(const Queue *q, size_t n);
  */
 int queue_push(Queue *q, uint32_t type, uint32_t id, const void *data, size_t n);
 
-/* Appends a copy, or drops and counts it. @id is of the console that gets it. */
-void queue_push_copy(Queue *q, uint32_t type, uint32_t id, const void *data, size_t n);
+/* Appends a copy, or drops and counts it: false. @id is of the console that gets it. */
+bool queue_push_copy(Queue *q, uint32_t type, uint32_t id, const void *data, size_t n);
 
 /* Appends the mark for dropped copies, if there are any and all before them was sent. */
 void queue_report_dropped(Queue *q, uint32_t id);
 
+/* Puts the rest of a piece that was begun past the queue before all that is in it. 0 or -ENOMEM. */
+int queue_put_first(Queue *q, const void *data, size_t n);
+
 /* Points @vectors at up to @n_bytes of what is to be sent first; returns how many it used. The
  * bytes stay where they are until queue_pop(), whatever is pushed meanwhile. */
-size_t queue_peek(const Queue *q, struct iovec *vectors, size_t n_vectors, size_t n_bytes);
+size_t queue_peek(Queue *q, struct iovec *vectors, size_t n_vectors, size_t n_bytes);
 
 /* Forgets the first @n bytes. */
 void queue_pop(Queue *q, size_t n);

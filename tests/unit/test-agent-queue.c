@@ -25,6 +25,7 @@ static size_t drain(Queue *q, size_t step, uint8_t *ret, size_t n_ret) {
                 queue_pop(q, taken);
         }
         assert_true(queue_empty(q));
+        assert_int_equal(q->n_bytes, 0);
         assert_int_equal(q->n_charged, 0);
         assert_int_equal(q->n_charged_copies, 0);
         return n_all;
@@ -100,17 +101,72 @@ static void dropped_copies_are_reported_when_the_queue_has_run_empty(void **stat
         assert_true(queue_empty(&q));
 }
 
-static void many_small_pieces_are_charged_for_what_they_cost(void **state) {
+static void small_pieces_of_one_kind_share_a_frame(void **state) {
+        Queue q = { .framed = true };
+        FrameHeader header;
+        uint8_t out[256], *p = out;
+
+        assert_int_equal(queue_push(&q, CONSOLE_OUTPUT, 1, "one", 3), 0);
+        assert_int_equal(queue_push(&q, CONSOLE_OUTPUT, 1, "\n", 1), 0);
+        assert_int_equal(queue_push(&q, CONSOLE_STDERR, 1, "oh", 2), 0);
+        queue_push_copy(&q, CONSOLE_OUTPUT, 1, "co", 2);
+        queue_push_copy(&q, CONSOLE_OUTPUT, 1, "py", 2);
+        assert_int_equal(queue_push(&q, CONSOLE_PROMPT, 1, ">", 1), 0);
+        assert_int_equal(queue_push(&q, CONSOLE_PROMPT, 1, ">", 1), 0);
+        assert_int_equal(q.n_bytes, 5 * FRAME_HEADER_SIZE + 12);
+        assert_int_equal(drain(&q, 1000, out, sizeof(out)), 5 * FRAME_HEADER_SIZE + 12);
+        for (size_t i = 0; i < 5; i++) {
+                static const size_t lengths[] = { 4, 2, 4, 1, 1 };
+
+                assert_int_equal(frame_header_decode(p, &header), 0);
+                assert_int_equal(header.length, lengths[i]);
+                p += FRAME_HEADER_SIZE + header.length;
+        }
+}
+
+static void nothing_joins_what_is_being_sent(void **state) {
+        Queue q = { .framed = true };
+        struct iovec vectors[2];
+        FrameHeader header;
+
+        assert_int_equal(queue_push(&q, CONSOLE_OUTPUT, 1, "one", 3), 0);
+        assert_int_equal(queue_peek(&q, vectors, 2, 1000), 1);
+        assert_int_equal(queue_push(&q, CONSOLE_OUTPUT, 1, "two", 3), 0);
+        assert_int_equal(frame_header_decode(vectors[0].iov_base, &header), 0);
+        assert_int_equal(header.length, 3);
+        queue_pop(&q, 1);
+        assert_int_equal(queue_push(&q, CONSOLE_OUTPUT, 1, "three", 5), 0);
+        queue_pop(&q, FRAME_HEADER_SIZE + 2);
+        assert_int_equal(queue_peek(&q, vectors, 2, 1000), 1);
+        assert_int_equal(frame_header_decode(vectors[0].iov_base, &header), 0);
+        assert_int_equal(header.length, 8);
+        queue_clear(&q);
+}
+
+static void rest_of_a_piece_comes_first(void **state) {
+        uint8_t out[64];
         Queue q = {};
+
+        assert_int_equal(queue_put_first(&q, "rest ", 5), 0);
+        assert_int_equal(queue_push(&q, CONSOLE_OUTPUT, 1, "later", 5), 0);
+        assert_int_equal(queue_put_first(&q, "the ", 4), 0);
+        assert_int_equal(drain(&q, 3, out, sizeof(out)), 14);
+        assert_memory_equal(out, "the rest later", 14);
+}
+
+static void pieces_are_charged_for_the_memory_they_take(void **state) {
+        Queue q = { .framed = true };
         size_t n = 0;
 
         while (queue_fits(&q, 1)) {
-                assert_int_equal(queue_push(&q, CONSOLE_OUTPUT, 1, "x", 1), 0);
+                assert_int_equal(queue_push(&q, n % 2 ? CONSOLE_OUTPUT : CONSOLE_STDERR, 1, "x", 1), 0);
                 n++;
         }
-        assert_true(n < QUEUE_BYTES_MAX / 16);
+        assert_true(q.n_charged <= QUEUE_BYTES_MAX);
+        assert_true(n < QUEUE_BYTES_MAX / 1024);
         queue_clear(&q);
         assert_true(queue_empty(&q));
+        assert_int_equal(q.n_bytes, 0);
         assert_true(queue_fits(&q, FRAME_PAYLOAD_MAX));
 }
 
@@ -120,7 +176,10 @@ int main(void) {
                 cmocka_unit_test(framed_pieces_are_whole_frames),
                 cmocka_unit_test(copies_are_dropped_whole_and_counted_once),
                 cmocka_unit_test(dropped_copies_are_reported_when_the_queue_has_run_empty),
-                cmocka_unit_test(many_small_pieces_are_charged_for_what_they_cost),
+                cmocka_unit_test(small_pieces_of_one_kind_share_a_frame),
+                cmocka_unit_test(nothing_joins_what_is_being_sent),
+                cmocka_unit_test(rest_of_a_piece_comes_first),
+                cmocka_unit_test(pieces_are_charged_for_the_memory_they_take),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
