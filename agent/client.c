@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/input.h"
+#include "agent/output.h"
 #include "agent/overdue.h"
 #include "lib/console.h"
 
@@ -79,7 +81,7 @@ static int write_piece(Client *c, uint32_t type, const char *data, size_t n) {
         PyThreadState *gil;
 
         for (;;) {
-                int r = c->left ? SESSION_E_LOST : session_offer(c->session, type, data, n);
+                int r = c->left ? SESSION_E_LOST : output_offer(c->session, type, data, n);
 
                 if (r != SESSION_E_FULL)
                         return r;
@@ -109,7 +111,29 @@ static size_t piece_length(const char *data, size_t n) {
         return length;
 }
 
+/* Likewise, where it is so much that other threads should run meanwhile. */
+static int write_large(Client *c, uint32_t type, const char *data, size_t n) {
+        PyThreadState *gil;
+        int r;
+
+        if (raise_pending(c) < 0)
+                return -1;
+        if (c->left)
+                return 0;
+        session_begin_wait(c->session);
+        gil = PyEval_SaveThread();
+        r = output_write(c->session, type, data, n);
+        PyEval_RestoreThread(gil);
+        if (session_end_wait(c->session) != 0 || r == SESSION_E_INTERRUPTED) {
+                PyErr_SetNone(PyExc_KeyboardInterrupt);
+                return -1;
+        }
+        return 0;
+}
+
 int client_write_bytes(Client *c, uint32_t type, const char *data, size_t n) {
+        if (n > OUTPUT_LARGE && output_writes(c->session))
+                return write_large(c, type, data, n);
         while (n > 0) {
                 size_t length = piece_length(data, n);
                 int r = write_piece(c, type, data, length);
@@ -164,7 +188,7 @@ void client_end(Client *c, const JsonBuffer *end) {
         if (c->left)
                 return;
         (void)client_settle_stacks(c);
-        while (session_offer_end(c->session, json, n) == SESSION_E_FULL) {
+        while (output_offer_end(c->session, json, n) == SESSION_E_FULL) {
                 session_begin_wait(c->session);
                 gil = PyEval_SaveThread();
                 session_wait_room(c->session, n, true);
@@ -199,7 +223,7 @@ PyObject *client_read_line(Client *c, const char *prompt) {
         do {
                 session_begin_wait(c->session);
                 gil = PyEval_SaveThread();
-                r = session_wait_line(c->session, c->main_thread ? SIGNALS_STEP_MSEC : -1, &data, &n);
+                r = input_wait_line(c->session, c->main_thread ? SIGNALS_STEP_MSEC : -1, &data, &n);
                 PyEval_RestoreThread(gil);
                 interrupted = session_end_wait(c->session);
                 c->signalled = r == SESSION_E_AGAIN && interrupted == 0 && PyErr_CheckSignals() < 0;

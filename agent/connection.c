@@ -7,16 +7,14 @@
 
 #include "agent/connection.h"
 #include "agent/framed.h"
+#include "agent/input.h"
 #include "agent/log.h"
+#include "agent/output.h"
 #include "agent/overdue.h"
 #include "agent/runner.h"
 #include "lib/console.h"
 
 #define READ_SIZE (64U * 1024U)
-/* Bytes in one send: the kernel accounts for what a client has read by whole pieces, and progress
- * has to be seen with a slow one too. */
-#define SEND_SIZE (32U * 1024U)
-#define SEND_VECTORS 64
 /* However fast one client is, the others get their turn. */
 #define READS_PER_EVENT 4
 #define SENDS_PER_TURN 16
@@ -133,27 +131,18 @@ void connection_judge(Session *s) {
                 lose(s);
 }
 
-/* ETX interrupts at once, and what was typed before it is forgotten. */
 static int receive_plain(Session *s, const uint8_t *bytes, size_t n) {
-        const uint8_t *etx = memrchr(bytes, CONSOLE_ETX, n);
-        int r;
+        bool errand;
+        int r = input_receive(s, bytes, n, &errand);
 
-        if (etx != NULL) {
-                if (session_interrupt(s))
-                        runner_interrupt(s);
-                n -= (size_t)(etx + 1 - bytes);
-                bytes = etx + 1;
-        }
-        pthread_mutex_lock(&s->lock);
-        r = inbox_put(&s->inbox, bytes, n);
-        pthread_cond_broadcast(&s->changed);
-        pthread_mutex_unlock(&s->lock);
+        if (errand)
+                runner_interrupt(s);
         return r;
 }
 
 static void receive_end(Session *s) {
-        s->saw_end = true;
         pthread_mutex_lock(&s->lock);
+        s->saw_end = true;
         inbox_close(&s->inbox);
         if (s->run == SESSION_RUNS_NOTHING)
                 s->ending = true;
@@ -189,19 +178,20 @@ static void receive(Session *s) {
 }
 
 void connection_event(Session *s, uint32_t events) {
-        bool lost, ending, runs;
+        bool lost, runs;
 
+        pthread_mutex_lock(&s->lock);
         if (events & EPOLLOUT)
                 s->blocked = false;
-        pthread_mutex_lock(&s->lock);
         lost = s->lost;
-        ending = s->ending;
         runs = s->run != SESSION_RUNS_NOTHING;
         pthread_mutex_unlock(&s->lock);
         if (lost)
                 return;
-        if ((events & EPOLLIN) && !ending)
+        if ((events & EPOLLIN) && input_begin_io(s)) {
                 receive(s);
+                input_end_io(s);
+        }
         /* Both directions are shut: nobody reads what would be sent. A client that has only shut its
          * own side is still served. */
         if (events & (EPOLLHUP | EPOLLERR)) {
@@ -211,60 +201,17 @@ void connection_event(Session *s, uint32_t events) {
         }
 }
 
-uint32_t connection_wants(Session *s) {
-        uint32_t events = s->blocked ? EPOLLOUT : 0;
-
-        pthread_mutex_lock(&s->lock);
-        if (!s->saw_end && !s->ending && s->verdict == SESSION_ADMITTED)
-                events |= EPOLLIN;
-        pthread_mutex_unlock(&s->lock);
-        return events;
-}
-
-/* One send. 0 when there is nothing (more) to do now, 1 to go on, negative errno. */
-static int send_some(Session *s) {
-        struct iovec vectors[SEND_VECTORS];
-        struct msghdr message = { .msg_iov = vectors };
-        ssize_t n;
-
-        pthread_mutex_lock(&s->lock);
-        queue_report_dropped(&s->queue, s->run_id);
-        message.msg_iovlen = queue_peek(&s->queue, vectors, SEND_VECTORS, SEND_SIZE);
-        pthread_mutex_unlock(&s->lock);
-        if (message.msg_iovlen == 0)
-                return 0;
-
-        /* Without the lock: only this thread frees pieces. */
-        n = sendmsg(s->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n < 0) {
-                if (errno == EINTR)
-                        return 1;
-                s->blocked = errno == EAGAIN;
-                return s->blocked ? 0 : -errno;
-        }
-        pthread_mutex_lock(&s->lock);
-        queue_pop(&s->queue, (size_t)n);
-        s->n_sent += (uint64_t)n;
-        pthread_cond_broadcast(&s->changed);
-        pthread_mutex_unlock(&s->lock);
-        return 1;
-}
-
 bool connection_send(Session *s, bool *ret_ending) {
         bool over;
         int r = 1;
 
-        for (int i = 0; !s->blocked && r > 0; i++) {
-                if (i == SENDS_PER_TURN) {
-                        s->blocked = true; /* goes on with the next EPOLLOUT, after the others */
-                        break;
-                }
-                r = send_some(s);
-        }
+        for (int i = 0; i < SENDS_PER_TURN && r > 0; i++)
+                r = output_send(s);
         if (r < 0)
                 lose(s);
 
         pthread_mutex_lock(&s->lock);
+        s->blocked |= r > 0; /* goes on with the next EPOLLOUT, after the others */
         *ret_ending = s->ending && !queue_empty(&s->queue);
         if (*ret_ending && session_stalled(s, &s->stall))
                 s->lost = true;
@@ -290,6 +237,9 @@ void connection_end(Session *s, bool interrupt) {
         if (session_lose(s) && interrupt)
                 runner_interrupt(s);
         pthread_mutex_lock(&s->lock);
+        /* Who uses the descriptor has been told, and is about to leave it. */
+        while (s->sending || s->reader == SESSION_READER_CONSOLE)
+                pthread_cond_wait(&s->changed, &s->lock);
         if (!s->given_away) {
                 shutdown(s->fd, SHUT_RDWR);
                 /* Unread bytes would make the client's next read fail with ECONNRESET instead of its end. */

@@ -29,9 +29,6 @@ void connection_event(Session *s, uint32_t events);
  * bytes have to go, and time runs for them. */
 bool connection_send(Session *s, bool *ret_ending);
 
-/* What epoll is to watch for, besides the end. */
-uint32_t connection_wants(Session *s);
-
 /* The process ends: tells the client, and lets the session end. */
 void connection_stop(Session *s);
 

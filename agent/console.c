@@ -364,7 +364,8 @@ static int run_client(Client *c) {
 /* A session's code has forked: this is the child, and there is nothing here to return to. */
 static void end_child(Session *s) {
         if (s->owner != getpid()) {
-                listener_close();
+                (void)PyEval_SaveThread();
+                listener_stop(); /* a socket that is just being opened goes too */
                 _exit(0);
         }
 }

@@ -33,10 +33,14 @@ static int make_room(Inbox *i, size_t n) {
         return 0;
 }
 
+bool inbox_has_room(const Inbox *i, size_t n) {
+        return n <= CONSOLE_READ_AHEAD_MAX - unread(i);
+}
+
 int inbox_put(Inbox *i, const void *data, size_t n) {
         if (n == 0 || i->closed)
                 return 0;
-        if (n > CONSOLE_READ_AHEAD_MAX - unread(i))
+        if (!inbox_has_room(i, n))
                 return -ENOBUFS;
         if (i->n_allocated - i->end < n) {
                 int r = make_room(i, n);

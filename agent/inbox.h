@@ -34,6 +34,9 @@ typedef struct Inbox {
 /* 0, -ENOBUFS when more than CONSOLE_READ_AHEAD_MAX would wait, -ENOMEM. */
 int inbox_put(Inbox *i, const void *data, size_t n);
 
+/* Whether @n bytes more could wait. */
+bool inbox_has_room(const Inbox *i, size_t n);
+
 /* One end of input at this place; what is put later is read after it. */
 void inbox_put_end(Inbox *i);
 

@@ -58,11 +58,20 @@ static struct {
 };
 
 void listener_copy(const void *data, size_t n, bool is_stderr) {
+        SessionUrgency most = SESSION_NOTHING;
+
         pthread_mutex_lock(&listener.lock);
-        for (Session *s = listener.sessions; s != NULL; s = s->next)
-                session_copy(s, data, n, is_stderr);
+        for (Session *s = listener.sessions; s != NULL; s = s->next) {
+                SessionUrgency urgency = session_copy(s, data, n, is_stderr);
+
+                if (urgency > most)
+                        most = urgency;
+        }
         pthread_mutex_unlock(&listener.lock);
-        wake_ring();
+        if (most == SESSION_NOW)
+                wake_ring();
+        else if (most == SESSION_SOON)
+                wake_ring_soon();
 }
 
 bool listener_console_begins(void) {
@@ -134,11 +143,17 @@ static void watch_accept(bool on) {
 
 /* Takes over a reference. */
 static int add_session(Session *s) {
-        struct epoll_event event = { .data.ptr = s };
+        struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+        int r;
 
-        s->events = event.events = EPOLLIN;
-        if (epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, s->fd, &event) < 0) {
-                log_line("Cannot watch a client: %s", strerror(errno));
+        pthread_mutex_lock(&s->lock);
+        s->epoll_fd = listener.epoll_fd;
+        s->events = event.events;
+        r = epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, s->fd, &event) < 0 ? -errno : 0;
+        session_watch(s);
+        pthread_mutex_unlock(&s->lock);
+        if (r < 0) {
+                log_line("Cannot watch a client: %s", strerror(-r));
                 session_unref(s);
                 return -1;
         }
@@ -222,7 +237,6 @@ static void accept_clients(void) {
 /* Everything a session needs after events or a wake-up. Returns after how many milliseconds it must be
  * looked at again without any event, -1: not at all. */
 static int serve_session(Session *s) {
-        uint32_t events;
         bool ending;
         int msec, question_msec;
 
@@ -231,12 +245,9 @@ static int serve_session(Session *s) {
                 remove_session(s);
                 return -1;
         }
-        events = connection_wants(s);
-        if (events != s->events) {
-                s->events = events;
-                (void)epoll_ctl(listener.epoll_fd, EPOLL_CTL_MOD, s->fd,
-                                &(struct epoll_event){ .events = events, .data.ptr = s });
-        }
+        pthread_mutex_lock(&s->lock);
+        session_watch(s);
+        pthread_mutex_unlock(&s->lock);
         msec = overdue_serve(s);
         question_msec = question_serve(s);
         if (msec < 0 || (question_msec >= 0 && question_msec < msec))
@@ -332,20 +343,15 @@ static void *io_main(void *arg) {
 
 /* Under the lock. */
 static int start_thread(void) {
-        struct epoll_event event = { .events = EPOLLIN };
-        int wake_fd, r;
+        int r;
 
         if (listener.thread)
                 return 0;
         listener.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         if (listener.epoll_fd < 0)
                 return -errno;
-        wake_fd = wake_open();
-        if (wake_fd < 0)
-                r = wake_fd;
-        else if (epoll_ctl(listener.epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) < 0)
-                r = -errno;
-        else
+        r = wake_open(listener.epoll_fd);
+        if (r == 0)
                 r = thread_start(io_main, NULL, IO_STACK_SIZE);
         if (r < 0) {
                 wake_close();
@@ -520,9 +526,12 @@ void listener_fork_parent(void) {
 }
 
 void listener_fork_child(Session *current) {
-        for (Session *s = listener.sessions; s != NULL; s = s->next)
+        for (Session *s = listener.sessions; s != NULL; s = s->next) {
                 if (s->fd >= 0)
                         close(s->fd);
+                if (s->waker_fd >= 0)
+                        close(s->waker_fd);
+        }
         for (Session *s = listener.adopted; s != NULL; s = s->next)
                 if (s->fd >= 0)
                         close(s->fd);
@@ -530,7 +539,8 @@ void listener_fork_child(Session *current) {
         if (current != NULL) {
                 pthread_mutex_init(&current->lock, NULL);
                 pthread_cond_init(&current->changed, NULL);
-                current->fd = -1;
+                current->fd = current->waker_fd = -1;
+                current->sending = current->polling = false;
                 current->lost = true;
         }
 

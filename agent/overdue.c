@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/jsonbuf.h"
+#include "agent/output.h"
 #include "agent/stuck.h"
 #include "agent/thread.h"
 #include "agent/wake.h"
@@ -59,7 +60,7 @@ static int offer_answer(Session *s, const char *data, size_t n) {
  * interrupt ends that: who presses Ctrl-C has seen enough. */
 static bool send_piece(Session *s, const char *data, size_t n) {
         for (;;) {
-                int r = session_offer(s, CONSOLE_OUTPUT, data, n);
+                int r = output_offer(s, CONSOLE_OUTPUT, data, n);
                 bool interrupted;
 
                 if (r != SESSION_E_FULL)

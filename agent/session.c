@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +18,8 @@
 
 /* How often a waiting thread looks whether the client takes anything. */
 #define STALL_STEP_NSEC 500000000L
+/* So many copies do not wait for more to come. */
+#define COPIES_URGENT (QUEUE_COPIES_MAX / 4)
 
 int64_t session_now_ns(void) {
         struct timespec now;
@@ -34,6 +39,8 @@ Session *session_new_consume(int fd, const Peer *peer, bool framed) {
         s->n_refs = 1;
         s->fd = s->accepted_fd = fd;
         s->given_fd = -1;
+        s->epoll_fd = -1;
+        s->waker_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         s->owner = getpid();
         s->peer = *peer;
         s->framed = framed;
@@ -58,6 +65,8 @@ Session *session_unref(Session *s) {
                 close(s->fd);
         if (s->given_fd >= 0)
                 close(s->given_fd);
+        if (s->waker_fd >= 0)
+                close(s->waker_fd);
         inbox_done(&s->inbox);
         queue_clear(&s->queue);
         free(s->source);
@@ -67,6 +76,47 @@ Session *session_unref(Session *s) {
         pthread_mutex_destroy(&s->lock);
         free(s);
         return NULL;
+}
+
+void session_watch(Session *s) {
+        struct epoll_event event = { .data.ptr = s };
+
+        if (s->fd < 0 || s->epoll_fd < 0)
+                return;
+        if (s->blocked)
+                event.events |= EPOLLOUT;
+        if (!s->saw_end && !s->ending && s->verdict == SESSION_ADMITTED && s->reader != SESSION_READER_CONSOLE)
+                event.events |= EPOLLIN;
+        if (event.events == s->events)
+                return;
+        s->events = event.events;
+        (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, s->fd, &event);
+}
+
+void session_notify(Session *s) {
+        pthread_cond_broadcast(&s->changed);
+        if (s->polling)
+                (void)!write(s->waker_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
+void session_wait_until(Session *s, int64_t ns) {
+        pthread_cond_timedwait(&s->changed, &s->lock,
+                               &(struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 });
+}
+
+short session_poll(Session *s, short events, int msec) {
+        struct pollfd fds[] = { { .fd = s->fd, .events = events }, { .fd = s->waker_fd, .events = POLLIN } };
+        int n;
+
+        assert(s->waker_fd >= 0 && !s->polling);
+        s->polling = true;
+        pthread_mutex_unlock(&s->lock);
+        n = poll(fds, 2, msec);
+        pthread_mutex_lock(&s->lock);
+        s->polling = false;
+        if (n > 0 && fds[1].revents != 0)
+                (void)!read(s->waker_fd, &(uint64_t){ 0 }, sizeof(uint64_t));
+        return n > 0 ? fds[0].revents : 0;
 }
 
 static int offer(Session *s, uint32_t type, uint32_t id, const void *data, size_t n) {
@@ -84,8 +134,6 @@ int session_offer(Session *s, uint32_t type, const void *data, size_t n) {
         pthread_mutex_lock(&s->lock);
         r = offer(s, type, s->run_id, data, n);
         pthread_mutex_unlock(&s->lock);
-        if (r == 0)
-                wake_ring();
         return r;
 }
 
@@ -158,7 +206,6 @@ int session_offer_end(Session *s, const void *data, size_t n) {
                 s->ending |= !s->framed || s->inbox.closed;
         }
         pthread_mutex_unlock(&s->lock);
-        wake_ring();
         return r;
 }
 
@@ -169,11 +216,15 @@ void session_receive_copies(Session *s, bool of_stdout, bool of_stderr) {
         pthread_mutex_unlock(&s->lock);
 }
 
-void session_copy(Session *s, const void *data, size_t n, bool is_stderr) {
+SessionUrgency session_copy(Session *s, const void *data, size_t n, bool is_stderr) {
+        SessionUrgency urgency = SESSION_NOTHING;
+
         pthread_mutex_lock(&s->lock);
-        if (!s->lost && (is_stderr ? s->copies_stderr : s->copies_stdout))
-                queue_push_copy(&s->queue, CONSOLE_OUTPUT, s->run_id, data, n);
+        if (!s->lost && (is_stderr ? s->copies_stderr : s->copies_stdout) &&
+            queue_push_copy(&s->queue, CONSOLE_OUTPUT, s->run_id, data, n) && !s->blocked)
+                urgency = s->queue.n_charged_copies > COPIES_URGENT ? SESSION_NOW : SESSION_SOON;
         pthread_mutex_unlock(&s->lock);
+        return urgency;
 }
 
 /* Takes the flag if it is set. Under the lock. */
@@ -208,43 +259,6 @@ int session_end_wait(Session *s) {
         return r;
 }
 
-/* Under the lock. */
-static void wait_until(Session *s, int64_t ns) {
-        pthread_cond_timedwait(&s->changed, &s->lock,
-                               &(struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 });
-}
-
-int session_wait_line(Session *s, int msec, char **ret, size_t *ret_n) {
-        int64_t until = session_now_ns() + msec * INT64_C(1000000);
-        int r;
-
-        pthread_mutex_lock(&s->lock);
-        for (;;) {
-                r = take_interrupt(s);
-                if (r != 0)
-                        break;
-                if (s->lost) {
-                        r = SESSION_E_END;
-                        break;
-                }
-                r = inbox_take_line(&s->inbox, ret, ret_n);
-                if (r == INBOX_E_END)
-                        r = SESSION_E_END;
-                if (r != INBOX_E_EMPTY)
-                        break;
-                if (msec >= 0 && session_now_ns() >= until) {
-                        r = SESSION_E_AGAIN;
-                        break;
-                }
-                if (msec >= 0)
-                        wait_until(s, until);
-                else
-                        pthread_cond_wait(&s->changed, &s->lock);
-        }
-        pthread_mutex_unlock(&s->lock);
-        return r;
-}
-
 bool session_stalled(Session *s, SessionStall *stall) {
         int64_t now = session_now_ns();
         int n_unread = 0;
@@ -270,7 +284,7 @@ void session_wait_room(Session *s, size_t n, bool interruptible) {
                         s->lost = true; /* the I/O thread empties the queue and closes */
                         break;
                 }
-                wait_until(s, until);
+                session_wait_until(s, until);
         }
         pthread_mutex_unlock(&s->lock);
         wake_ring();
@@ -367,7 +381,7 @@ static bool interrupt(Session *s) {
         if (s->run == SESSION_RUNS_NOTHING)
                 return false;
         s->interrupted = true;
-        pthread_cond_broadcast(&s->changed);
+        session_notify(s);
         send = s->running && !s->errand;
         s->errand |= send;
         return send;
@@ -388,7 +402,9 @@ bool session_lose(Session *s) {
         pthread_mutex_lock(&s->lock);
         send = interrupt(s);
         s->lost = true;
-        queue_clear(&s->queue);
+        if (!s->sending)
+                queue_clear(&s->queue); /* else who sends does it */
+        session_notify(s);
         pthread_mutex_unlock(&s->lock);
         return send;
 }

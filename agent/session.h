@@ -24,7 +24,7 @@
 #include "agent/queue.h"
 #include "lib/frame.h"
 
-/* The longest piece of a session's own output. */
+/* The longest piece of a session's own output that is queued. */
 #define SESSION_PIECE_MAX (16U * 1024U)
 /* A client that took nothing for so long, while somebody waits for it, loses its session. */
 #define SESSION_STALL_SEC 5
@@ -86,6 +86,13 @@ typedef struct Question {
         bool asker; /* a thread is there to answer */
 } Question;
 
+/* Who takes bytes from the socket. */
+typedef enum SessionReader {
+        SESSION_READER_NONE,    /* nobody at this moment; the I/O thread is to be told of any */
+        SESSION_READER_IO,      /* the I/O thread: it holds some that it has yet to put into the inbox */
+        SESSION_READER_CONSOLE, /* the console thread, while it waits for a line */
+} SessionReader;
+
 /* Notices a client that takes nothing any more. */
 typedef struct SessionStall {
         int64_t since_ns; /* 0 = not watched */
@@ -105,7 +112,15 @@ typedef struct Session {
         pthread_cond_t changed;
 
         /* Under the lock. */
-        int fd; /* owned; -1 once the I/O thread has closed it */
+        int fd;           /* owned; -1 once the I/O thread has closed it, when nobody else uses it */
+        int epoll_fd;     /* borrowed from the I/O thread: open as long as fd is */
+        uint32_t events;  /* what epoll watches */
+        int waker_fd;     /* owned: ends session_poll(); -1 without */
+        bool polling;     /* a thread is in session_poll() */
+        bool sending;     /* a thread sends without the lock: nobody else sends or frees pieces */
+        bool blocked;     /* the socket took no more */
+        bool saw_end;     /* the client has shut its side down */
+        SessionReader reader;
         Inbox inbox;
         Queue queue;
         Wish opened; /* stacks at the beginning of a console */
@@ -136,12 +151,9 @@ typedef struct Session {
         FrameScanner scanner;
         uint8_t *payload; /* owned: of the request that is being read */
         size_t n_payload;
-        bool blocked;    /* the socket took no more */
-        bool saw_end;    /* the client has shut its side down */
         bool function;   /* a plain one is to be served by a function */
         bool given_away; /* somebody else serves the connection */
         bool undecided;  /* the application was asked, and its word is not acted on yet */
-        uint32_t events; /* what epoll watches */
         SessionStall stall;
 } Session;
 
@@ -150,7 +162,24 @@ Session *session_new_consume(int fd, const Peer *peer, bool framed);
 Session *session_ref(Session *s);
 Session *session_unref(Session *s);
 
-/* Queues output if there is room. Any thread. 0, SESSION_E_FULL, SESSION_E_LOST. */
+/* Tells epoll what the I/O thread is to hear of. Under the lock. */
+void session_watch(Session *s);
+
+/* Something has changed for who waits. Under the lock. */
+void session_notify(Session *s);
+
+/* Waits for a change until then (session_now_ns()). Under the lock, which it lets go of meanwhile. */
+void session_wait_until(Session *s, int64_t ns);
+
+/*
+ * Waits for these events of the client's socket, up to @msec (-1: for ever), or for a change. Returns
+ * the events that came. One thread at a time, which is the reader or the sender, and only with a waker.
+ * Under the lock, which it lets go of meanwhile; GIL not held.
+ */
+short session_poll(Session *s, short events, int msec);
+
+/* Queues output if there is room; output.h has what sends it. Any thread. 0, SESSION_E_FULL,
+ * SESSION_E_LOST. */
 int session_offer(Session *s, uint32_t type, const void *data, size_t n);
 
 /* The application's word on the client. Any thread. */
@@ -173,18 +202,21 @@ int session_offer_end(Session *s, const void *data, size_t n);
 /* Which streams' copies the client gets from now on. */
 void session_receive_copies(Session *s, bool of_stdout, bool of_stderr);
 
-/* Queues a copy of another thread's output, or drops and counts it. Any thread. */
-void session_copy(Session *s, const void *data, size_t n, bool is_stderr);
+/* Queues a copy of another thread's output, or drops and counts it. Any thread. Says how urgently the
+ * I/O thread must look. */
+typedef enum SessionUrgency {
+        SESSION_NOTHING, /* there is nothing to send, or no way to */
+        SESSION_SOON,
+        SESSION_NOW,
+} SessionUrgency;
+SessionUrgency session_copy(Session *s, const void *data, size_t n, bool is_stderr);
 
 /*
- * The console thread waits like this: session_begin_wait() with the GIL, one wait without it,
- * session_end_wait() with it again. The last returns 0 or SESSION_E_INTERRUPTED.
+ * The console thread waits like this: session_begin_wait() with the GIL, one wait without it
+ * (here, in input.h, in output.h), session_end_wait() with it again. The last returns 0 or SESSION_E_INTERRUPTED.
  */
 void session_begin_wait(Session *s);
 int session_end_wait(Session *s);
-/* GIL not held. 0 (the caller frees @ret), SESSION_E_END, SESSION_E_INTERRUPTED, SESSION_E_AGAIN after
- * @msec (negative: never), or -ENOMEM. */
-int session_wait_line(Session *s, int msec, char **ret, size_t *ret_n);
 /* GIL not held. Returns when there is room for @n, when the session is lost, or, if that is wanted, on
  * an interrupt. */
 void session_wait_room(Session *s, size_t n, bool interruptible);
@@ -213,8 +245,7 @@ void session_errand_failed(Session *s);
 /* The client asks to interrupt: discards what it typed. True if an errand must be sent. I/O thread. */
 bool session_interrupt(Session *s);
 
-/* The client is gone: as session_interrupt(), and nothing is read or sent any more. I/O thread:
- * nobody else may free pieces, because it sends them without the lock. */
+/* The client is gone: as session_interrupt(), and nothing is read or sent any more. I/O thread. */
 bool session_lose(Session *s);
 
 /* True if the client has taken nothing for SESSION_STALL_SEC. Under the lock. */

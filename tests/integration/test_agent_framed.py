@@ -203,7 +203,7 @@ def test_console_gets_copies_of_the_application_output(host, client):
 
 
 def test_interrupt_stops_running_code(client):
-    number = client.request(EXEC, "print('go')\nwhile True: pass")
+    number = client.request(EXEC, "print('go', end='')\nwhile True: pass")
     assert client.frame()[2] == b"go"
     client.send(INTERRUPT, number)
     end, out, err = client.exec_end(number)
@@ -212,7 +212,7 @@ def test_interrupt_stops_running_code(client):
 
 
 def test_interrupt_stops_code_that_shows_its_result(client):
-    code = "class C:\n  def __repr__(self):\n    print('go')\n    while True: pass\nC()"
+    code = "class C:\n  def __repr__(self):\n    print('go', end='')\n    while True: pass\nC()"
     number = client.request(EXEC, code)
     assert client.frame()[2] == b"go"
     client.send(INTERRUPT, number)
@@ -300,7 +300,7 @@ def test_a_flood_of_questions_ends_the_connection(host, client):
 
 
 def test_disconnect_interrupts_an_exec(host, client):
-    number = client.request(EXEC, "print('go')\nwhile True: pass")
+    number = client.request(EXEC, "print('go', end='')\nwhile True: pass")
     assert client.frame()[2] == b"go"
     client.close()
     host.wait_err("Cleaned up")
@@ -353,7 +353,7 @@ def test_connection_without_a_run_does_not_keep_the_process_alive(host, client):
 
 
 def test_process_that_is_killed_ends_the_connection(host, client):
-    number = client.request(EXEC, "print('go')\nwhile True: pass")
+    number = client.request(EXEC, "print('go', end='')\nwhile True: pass")
     assert client.frame()[2] == b"go"
     host.process.kill()
     client.wait_closed()

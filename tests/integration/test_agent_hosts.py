@@ -43,7 +43,7 @@ def test_event_loops_go_on(module, name):
         tick(host)
         with Framed(host.path) as client:
             client.hello()
-            number = client.request(EXEC, "print('go')\nwhile True: pass")
+            number = client.request(EXEC, "print('go', end='')\nwhile True: pass")
             assert client.frame()[2] == b"go"
             client.send(INTERRUPT, number)
             assert client.exec_end(number)[0]["exception"]["type"] == "KeyboardInterrupt"

@@ -142,7 +142,7 @@ def test_thread_that_was_left_shows_no_value_and_reads_no_input(host):
 def test_exec_that_takes_no_interrupt_ends(host):
     with Framed(host.path) as client:
         client.hello()
-        number = client.request(EXEC, "import threading; print('BLOCKS'); threading.Lock().__enter__()\n"
+        number = client.request(EXEC, "import threading; print('BLOCKS', end=''); threading.Lock().__enter__()\n"
                                       "l = threading.Lock(); l.acquire(); l.acquire()")
         assert client.frame() == (OUTPUT, number, b"BLOCKS")
         client.send(INTERRUPT, number)
