@@ -233,6 +233,59 @@ def test_the_owner_needs_no_privilege(manholed):
     manholed.run("systemctl", "stop", "own.service")
 
 
+RULES = """
+[Deny "nobody types into the worker"]
+User=*
+Unit=shop*
+Executable=/nowhere/*
+Mode=*
+[Grant "team"]
+Group=team
+TargetUser=shop
+Unit=sh?p
+Executable=/usr/bin/python3*
+Mode=observe
+[Grant "all but root's"]
+Group=team
+Unit=*
+Mode=observe control
+"""
+
+
+@pytest.fixture
+def team(shop):
+    """The machine, where member is in a group that rules name."""
+    shop.run("groupadd", "team")
+    shop.run("useradd", "--no-create-home", "--groups", "team", "member")
+    shop.run("systemctl", "start", "doomed.service")
+    config = shop.root("/etc/manholed.conf")
+    config.write_text(RULES)
+    shop.run("systemctl", "reload", "manholed")
+    yield shop
+    config.unlink()
+    shop.run("systemctl", "reload", "manholed")
+    shop.run("systemctl", "stop", "doomed.service")
+
+
+def test_a_group_is_granted_the_units_of_a_pattern(team):
+    def as_user(user, *argv):
+        return team.run("runuser", "-u", user, "--", "manholectl", *argv, check=False)
+
+    def units(user):
+        return {t["unit"] for t in json.loads(as_user(user, "list", "--json=short").stdout)}
+
+    await_true(lambda: units("member") == {"shop.service"}, "the team does not see the shop alone")
+    assert units("visitor") == set()
+    pid, doomed = team.pid("shop.service"), team.pid("doomed.service")
+    done = as_user("member", "status", pid, "--json=short")
+    decisions = {d["mode"]: d for d in json.loads(done.stdout)["modes"]}
+    assert '"team"' in decisions["observe"]["rule"] and '"all but root\'s"' in decisions["control"]["rule"]
+    assert {mode for mode, d in decisions.items() if d["allowed"]} == {"observe", "control"}
+    assert as_user("member", "exec", pid, "print(6 * 7)").stdout == "42\n"
+    assert as_user("visitor", "exec", pid, "1").returncode == 4
+    assert as_user("member", "exec", doomed, "1").returncode == 4
+
+
 def test_a_stale_socket_is_removed_and_recorded(manholed):
     manholed.run("systemctl", "start", "doomed.service")
     pid = manholed.pid("doomed.service")
