@@ -48,7 +48,8 @@ static void refuse_ambiguous(Manager *m, Client *c, const char *name) {
         Target *t;
 
         TAILQ_FOREACH(t, &m->registry.targets, link)
-                if (registry_matches(t, name) && access_decide(m, c, t, POLICY_OBSERVE).allowed)
+                if (registry_matches(t, name) &&
+                    policy_allows_anything(&m->policy, access_subject(m, c), target_policy_object(t)))
                         (void)json_array_append_new(pids, json_integer(t->pid));
         (void)snprintf(reason, sizeof(reason), "%zu targets answer to '%.256s'; name one by its pid",
                        json_array_size(pids), name);

@@ -46,12 +46,14 @@ static bool covers_uid(const PolicyRule *rule, uid_t uid) {
 
 /* As systemctl(1): a unit without a suffix is a service. A backslash is a unit's own (systemd.unit(5),
  * escaping). */
-static bool covers_unit(const PolicyRule *rule, const char *unit) {
+static bool covers_unit(const PolicyRule *rule, const char *unit, bool unknown) {
         char stem[256];
         size_t n;
 
         if (rule->units.n == 0)
                 return true;
+        if (unknown)
+                return !rule->grants;
         if (!unit)
                 return false;
         for (size_t i = 0; i < rule->units.n; i++)
@@ -88,12 +90,19 @@ PolicyVerdict policy_decide(const Policy *policy, PolicySubject subject, PolicyO
                 const PolicyRule *rule = policy->rules[i];
 
                 if ((rule->modes & 1U << mode) && covers_subject(rule, &subject) && covers_uid(rule, object.uid) &&
-                    covers_unit(rule, object.unit) && covers_executable(rule, object.executable))
+                    covers_unit(rule, object.unit, object.unit_unknown) && covers_executable(rule, object.executable))
                         return (PolicyVerdict){ rule->grants, rule->text };
         }
         if (subject.uid == object.uid)
                 return (PolicyVerdict){ true, "a user may do everything to targets of the same uid" };
         return (PolicyVerdict){ false, "the target belongs to another user, and no rule grants this" };
+}
+
+bool policy_allows_anything(const Policy *policy, PolicySubject subject, PolicyObject object) {
+        for (PolicyMode mode = 0; mode < _POLICY_MODE_MAX; mode++)
+                if (policy_decide(policy, subject, object, mode).allowed)
+                        return true;
+        return false;
 }
 
 bool policy_names_group(const Policy *policy, gid_t group) {

@@ -69,6 +69,7 @@ typedef struct PolicySubject {
 typedef struct PolicyObject {
         uid_t uid; /* the target's, or 0 where its uids differ */
         const char *unit;       /* of the system's manager; NULL when there is none; borrowed */
+        bool unit_unknown;      /* could not be read: as with the executable */
         const char *executable; /* NULL when unknown: no grant covers it, and each denial does; borrowed */
 } PolicyObject;
 
@@ -78,6 +79,9 @@ typedef struct PolicyVerdict {
 } PolicyVerdict;
 
 PolicyVerdict policy_decide(const Policy *policy, PolicySubject subject, PolicyObject object, PolicyMode mode);
+
+/* True if some mode is allowed. */
+bool policy_allows_anything(const Policy *policy, PolicySubject subject, PolicyObject object);
 
 /* True if a rule names this group. */
 bool policy_names_group(const Policy *policy, gid_t group);

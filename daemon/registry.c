@@ -104,7 +104,7 @@ enum {
         ANSWERS = 1,
         ANSWERS_TRUSTED = 2, /* not known to be stale, nor somebody else's */
         ANSWERS_MEANT = 4,   /* by more than the name that a process gives itself */
-        ANSWERS_VISIBLE = 8,
+        ANSWERS_KNOWN = 8, /* to the one who asks: who may do something with it */
 };
 
 static unsigned answer_of(const Target *t, const Policy *policy, PolicySubject subject, const char *name) {
@@ -112,7 +112,7 @@ static unsigned answer_of(const Target *t, const Policy *policy, PolicySubject s
                 return 0;
         return ANSWERS | (t->state == TARGET_LIVE || t->state == TARGET_UNKNOWN ? ANSWERS_TRUSTED : 0) |
                 (is_meant(t, name) ? ANSWERS_MEANT : 0) |
-                (policy_decide(policy, subject, target_policy_object(t), POLICY_OBSERVE).allowed ? ANSWERS_VISIBLE : 0);
+                (policy_allows_anything(policy, subject, target_policy_object(t)) ? ANSWERS_KNOWN : 0);
 }
 
 int registry_resolve(Registry *r, const Policy *policy, PolicySubject subject, const char *name, Target **ret) {
@@ -135,5 +135,5 @@ int registry_resolve(Registry *r, const Policy *policy, PolicySubject subject, c
                 return REGISTRY_E_UNKNOWN;
         /* One that may not be seen is still found, so that the refusal can be told and recorded:
          * that a socket exists is no secret. */
-        return n > 1 && (best & ANSWERS_VISIBLE) ? REGISTRY_E_AMBIGUOUS : 0;
+        return n > 1 && (best & ANSWERS_KNOWN) ? REGISTRY_E_AMBIGUOUS : 0;
 }

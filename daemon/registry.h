@@ -38,7 +38,7 @@ Target *registry_find(Registry *r, const Folder *folder, const char *name);
 
 /*
  * The target that @name means to @subject: a pid, the path of a socket, a unit, or the name of a
- * process. Targets that the subject may see come first, then those that are meant by more than the
+ * process. Targets that the subject may do something with come first, then those that are meant by more than the
  * name a process gave itself, then those that are neither stale nor untrusted. Without any that may
  * be seen, one that may not is returned, for the policy to refuse. Returns 0, REGISTRY_E_UNKNOWN or
  * REGISTRY_E_AMBIGUOUS; with the latter *ret is one of them.

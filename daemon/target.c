@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "daemon/target.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,8 @@ uid_t target_policy_uid(const ProcStatus *ids) {
 }
 
 PolicyObject target_policy_object(const Target *t) {
-        PolicyObject object = { .uid = t->file.st_uid, .unit = t->unit, .executable = t->executable };
+        PolicyObject object = { .uid = t->file.st_uid, .unit = t->unit, .unit_unknown = t->unit_unknown,
+                                .executable = t->executable };
 
         if (!t->has_process)
                 return object;
@@ -50,6 +52,7 @@ PolicyObject target_policy_object(const Target *t) {
 void target_read_process(Target *t) {
         char command[COMMAND_MAX], escaped[COMMAND_MAX * 2];
         ProcStat stat, again;
+        int r;
 
         if (proc_read_stat(t->pid, &stat) < 0 || stat.state == 'Z' || stat.state == 'X' ||
             proc_started_after(stat.start_time, t->file.st_ctim.tv_sec) ||
@@ -63,7 +66,9 @@ void target_read_process(Target *t) {
                 t->command = strdup(escaped);
         }
         t->unit = (free(t->unit), NULL);
-        (void)sd_pid_get_unit(t->pid, &t->unit);
+        r = sd_pid_get_unit(t->pid, &t->unit);
+        /* In none, or on a machine without a manager of units. */
+        t->unit_unknown = r < 0 && r != -ENODATA && r != -ENXIO && r != -ENOMEDIUM;
 
         /* All of it was the same process's. */
         if (proc_read_stat(t->pid, &again) < 0 || again.start_time != stat.start_time)

@@ -44,6 +44,7 @@ struct Target {
         char comm[17];
         char *command; /* owned; escaped */
         char *unit;    /* owned; NULL when there is none */
+        bool unit_unknown; /* it could not be read */
         ProcPython python;
         bool python_known;
         char *executable; /* owned; NULL when unknown. The kernel tells it, but the process chose it */

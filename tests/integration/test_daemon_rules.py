@@ -98,6 +98,15 @@ def test_who_may_control_alone_must_know_the_name():
             assert alices.do("accept()") == "None"
 
 
+def test_a_name_that_several_targets_bear_is_ambiguous_to_who_may_not_see_them():
+    """Else a console would open in whichever comes first."""
+    with configured(bobs("TargetUser=*", "Mode=control")) as daemon:
+        with listening(daemon) as alices, listening(daemon, uid=TEAM) as other:
+            error, reply = daemon.call(f"{BROKER}.Attach", {"target": "python3"}, uid=BOB, upgrade=True)
+            assert error == f"{ERROR}.AmbiguousTarget"
+            assert {alices.pid, other.pid} <= set(reply["pids"])
+
+
 def test_what_may_not_be_seen_makes_no_name_ambiguous():
     with configured(bobs(f"TargetUser={ALICE}", "Mode=observe control")) as daemon:
         with listening(daemon) as alices, listening(daemon, uid=TEAM):
@@ -184,6 +193,8 @@ def test_an_executable_is_the_file_that_runs():
     with configured(bobs(f"Executable={executable}", "Mode=observe")) as daemon, listening(daemon) as alices:
         by = f'granted by [Grant "x"], {daemon.config}:2'
         assert decisions(daemon, alices.pid, BOB) == {"observe": by}
+        _, reply = daemon.call(f"{BROKER}.Status", {"target": str(alices.pid)})
+        assert reply["executable"] == executable
         # What a process calls itself is not it.
         assert alices.do("open('/proc/self/comm', 'w').write('other')") == "5"
         reload(daemon, bobs("Executable=/usr/bin/other /other", "Mode=observe"))

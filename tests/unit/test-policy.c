@@ -151,7 +151,7 @@ static void a_wildcard_grants_nobody_a_target_of_root_s(void **state) {
                 ALL "TargetUser=*", ALL "Unit=*", ALL "Unit=shop.service", ALL "Executable=/usr/bin/x",
                 ALL "TargetUser=*\nUnit=shop.service", ALL "TargetUser=33 *",
         };
-        PolicyObject roots = { 0, "shop.service", "/usr/bin/x" }, apps = roots, last = roots;
+        PolicyObject roots = { 0, "shop.service", false, "/usr/bin/x" }, apps = roots, last = roots;
 
         apps.uid = APP;
         last.uid = (uid_t)-1;
@@ -205,7 +205,7 @@ static void an_executable_is_matched_component_by_component(void **state) {
         };
 
         for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-                PolicyObject object = { APP, NULL, cases[i].executable };
+                PolicyObject object = { APP, .executable = cases[i].executable };
                 char lines[64];
 
                 (void)snprintf(lines, sizeof(lines), ALL "Executable=%s", cases[i].pattern);
@@ -221,6 +221,8 @@ static void what_cannot_be_read_is_never_granted_and_always_denied(void **state)
 
         assert_false(grant_covers(ALL "Executable=/*", apps));
         assert_true(denial_covers(ALL "Executable=/*", apps));
+        assert_false(grant_covers(ALL "Unit=*", (PolicyObject){ APP, .unit_unknown = true }));
+        assert_true(denial_covers(ALL "Unit=x", (PolicyObject){ APP, .unit_unknown = true }));
 
         add_rule(&policy, true, "a", "Group=500\nTargetUser=33\nMode=*");
         assert_false(allows(&policy, hidden, apps, POLICY_OBSERVE));
@@ -238,12 +240,12 @@ static void what_cannot_be_read_is_never_granted_and_always_denied(void **state)
 static void every_criterion_of_the_target_must_match(void **state) {
         static const char lines[] = ALL "TargetUser=33 34\nUnit=shop* pay*\nExecutable=/a /b";
 
-        assert_true(grant_covers(lines, (PolicyObject){ APP, "shop.service", "/b" }));
-        assert_true(grant_covers(lines, (PolicyObject){ 34, "pay.service", "/a" }));
-        assert_false(grant_covers(lines, (PolicyObject){ 35, "shop.service", "/b" }));
-        assert_false(grant_covers(lines, (PolicyObject){ APP, "mail.service", "/b" }));
-        assert_false(grant_covers(lines, (PolicyObject){ APP, "shop.service", "/c" }));
-        assert_false(grant_covers(lines, (PolicyObject){ APP, NULL, "/b" }));
+        assert_true(grant_covers(lines, (PolicyObject){ APP, "shop.service", false, "/b" }));
+        assert_true(grant_covers(lines, (PolicyObject){ 34, "pay.service", false, "/a" }));
+        assert_false(grant_covers(lines, (PolicyObject){ 35, "shop.service", false, "/b" }));
+        assert_false(grant_covers(lines, (PolicyObject){ APP, "mail.service", false, "/b" }));
+        assert_false(grant_covers(lines, (PolicyObject){ APP, "shop.service", false, "/c" }));
+        assert_false(grant_covers(lines, (PolicyObject){ APP, NULL, false, "/b" }));
 }
 
 static void the_first_rule_that_matches_decides(void **state) {
