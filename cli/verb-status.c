@@ -76,6 +76,7 @@ static void print_status(json_t *status) {
         (void)printf("%*s: %s (uid %s)\n", LABEL_WIDTH, "User", user, uid);
         print_member(target, "Unit", "unit");
         print_member(target, "Command", "command");
+        print_member(status, "Executable", "executable");
         print_member(target, "Python", "python");
         print_member(target, "Agent", "agent");
         print_member(target, "Socket", "socket");

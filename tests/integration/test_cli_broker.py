@@ -91,7 +91,7 @@ def test_a_long_list_goes_through_the_pager():
 
 
 def test_status_prints_keys_and_values():
-    status = {"target": target(7, unit="app.service"), "allowed": False, "rule": "default", "modes": [
+    status = {"target": target(7, unit="app.service"), "executable": "/usr/bin/python3.11", "allowed": False, "rule": "default", "modes": [
                   {"mode": "observe", "allowed": True, "rule": "granted \x1b"},
                   {"mode": "watch", "allowed": False, "rule": "default"},
                   {"mode": "control", "allowed": False, "rule": "default"}],
@@ -110,6 +110,7 @@ def test_status_prints_keys_and_values():
         User: root (uid 0)
         Unit: app.service
      Command: python3 app.py
+  Executable: /usr/bin/python3.11
       Python: 3.11
        Agent: native
       Socket: /tmp/manhole-7
