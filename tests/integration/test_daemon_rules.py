@@ -253,13 +253,37 @@ def test_a_bad_rule_leaves_the_old_ones_in_force():
         assert set(daemon.listed(uid=BOB)) == {alices.pid}
 
 
-def test_reloads_that_come_at_once_end_with_the_last():
-    with configured() as daemon, listening(daemon) as alices:
-        for i in range(20):
-            daemon.config.write_text(bobs(f"TargetUser={ALICE if i == 19 else TEAM}", "Mode=observe", f"User=nobody-{i}"))
+@pytest.fixture
+def silence():
+    """A daemon whose name service does not answer until it is told to: its passwd is a FIFO."""
+    if subprocess.run(["unshare", "-m", "true"]).returncode != 0:
+        pytest.skip("no mount namespace")
+    fifo = place().folder(0o755) / "passwd"
+    os.mkfifo(fifo)
+    hush = 'mount --bind "$1" /etc/passwd && shift && exec "$@"'
+
+    def speak():
+        with contextlib.suppress(OSError):  # nobody asks just now
+            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+
+    with Daemon(prefix=("unshare", "-m", "sh", "-c", hush, "sh", fifo)) as daemon:
+        yield daemon, speak
+
+
+def test_a_name_service_that_does_not_answer_holds_up_nobody(silence):
+    daemon, speak = silence
+    with listening(daemon) as alices:
+        # Bob is asked for in vain; then the rules are those of the last reload.
+        for user in BOB, BOB, TEAM:
+            daemon.config.write_text(rule("Grant", "x", f"User=somebody {user}", f"TargetUser={ALICE}", "Mode=observe"))
             daemon.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: daemon.listed(uid=BOB), "the last rule")
-        assert set(daemon.listed(uid=BOB)) == {alices.pid}
+            assert daemon.serves(uid=BOB)
+            assert daemon.listed(uid=BOB) == daemon.listed(uid=TEAM) == {}
+        with daemon.attach(alices.pid):
+            assert alices.do("accept()") == "None"
+        wait_for(lambda: speak() or daemon.listed(uid=TEAM), "the last rule")
+        assert daemon.listed(uid=BOB) == {}
+        assert daemon.said().count("Configuration reloaded.") == 1
 
 
 # --------------------------------------------------------------- --check-config

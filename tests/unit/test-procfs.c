@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -135,6 +136,20 @@ static void a_user_namespace_maps_what_its_map_says(void **state) {
         assert_false(proc_parse_uid_map("0 0", 0));
         assert_true(proc_parse_uid_map("1 5 1\n0 0 1", 0));
         assert_int_equal(proc_knows_root(getpid()), 1);
+}
+
+/* There the map tells how its parent sees it. */
+static void root_is_known_in_a_user_namespace_of_its_own(void **state) {
+        pid_t pid = fork();
+        int status;
+
+        assert_true(pid >= 0);
+        if (pid == 0)
+                _exit(unshare(CLONE_NEWUSER) < 0 ? 77 : proc_knows_root(getpid()) != 1);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+                skip();
+        assert_int_equal(status, 0);
 }
 
 /* ----------------------------------------------------------------- maps */
@@ -423,6 +438,7 @@ int main(void) {
                 cmocka_unit_test(a_line_longer_than_any_path_is_passed_over),
                 cmocka_unit_test(no_more_than_a_megabyte_of_a_map_is_read),
                 cmocka_unit_test(a_user_namespace_maps_what_its_map_says),
+                cmocka_unit_test(root_is_known_in_a_user_namespace_of_its_own),
                 cmocka_unit_test(the_kernel_s_own_files_are_understood),
                 cmocka_unit_test(an_executable_that_was_replaced_keeps_its_name),
                 cmocka_unit_test(a_command_line_is_joined_and_cut_to_the_buffer),
