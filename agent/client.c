@@ -35,6 +35,7 @@ void client_succeed(Client *c, Session *s) {
                 .compiler = old->compiler,
                 .redirect_stderr = old->redirect_stderr,
                 .exec = old->exec,
+                .run_id = old->run_id,
         };
         Py_INCREF(c->globals);
         Py_XINCREF(c->compiler);
@@ -63,7 +64,7 @@ void client_end_code(Client *c) {
  * native wait runs none. Without this, an interrupt that arrives just before the wait would be
  * noticed only after it.
  */
-static int raise_pending(Client *c) {
+int client_raise_pending(Client *c) {
         static PyObject *code; /* owned for good */
         PyObject *result;
 
@@ -85,7 +86,7 @@ static int write_piece(Client *c, uint32_t type, const char *data, size_t n) {
 
                 if (r != SESSION_E_FULL)
                         return r;
-                if (raise_pending(c) < 0)
+                if (client_raise_pending(c) < 0)
                         return -1;
                 if (c->left) /* just now */
                         return SESSION_E_LOST;
@@ -116,7 +117,7 @@ static int write_large(Client *c, uint32_t type, const char *data, size_t n) {
         PyThreadState *gil;
         int r;
 
-        if (raise_pending(c) < 0)
+        if (client_raise_pending(c) < 0)
                 return -1;
         if (c->left)
                 return 0;
@@ -132,11 +133,16 @@ static int write_large(Client *c, uint32_t type, const char *data, size_t n) {
 }
 
 int client_write_bytes(Client *c, uint32_t type, const char *data, size_t n) {
-        if (n > OUTPUT_LARGE && output_writes(c->session))
+        if (!c->aside && n > OUTPUT_LARGE && output_writes(c->session))
                 return write_large(c, type, data, n);
         while (n > 0) {
                 size_t length = piece_length(data, n);
-                int r = write_piece(c, type, data, length);
+                int r = 0;
+
+                if (c->aside)
+                        session_offer_aside(c->session, c->run_id, type, data, length);
+                else
+                        r = write_piece(c, type, data, length);
 
                 if (r != 0)
                         return r == SESSION_E_LOST ? 0 : -1;
@@ -212,10 +218,14 @@ PyObject *client_read_line(Client *c, const char *prompt) {
         int r, interrupted;
 
         c->signalled = false;
+        if (c->aside) {
+                PyErr_SetString(PyExc_RuntimeError, "a coroutine cannot wait for input: its event loop would");
+                return NULL;
+        }
         if (c->session->framed ? write_piece(c, CONSOLE_PROMPT, prompt, strlen(prompt)) < 0
                                : client_write_bytes(c, CONSOLE_OUTPUT, prompt, strlen(prompt)) < 0)
                 return NULL;
-        if (raise_pending(c) < 0)
+        if (client_raise_pending(c) < 0)
                 return NULL;
         if (c->left)
                 return PyUnicode_FromString("");

@@ -29,6 +29,8 @@ typedef struct Client {
         bool left;            /* another client has taken its place */
         bool main_thread;     /* the application's signal handlers have their turn while it waits */
         bool signalled;       /* the last read was ended by what one of them raised */
+        bool aside;           /* the thread must not wait: it is the application's (coroutine.h) */
+        uint32_t run_id;
 } Client;
 
 /* Of the calling thread, or NULL. */
@@ -59,6 +61,9 @@ void client_say_text(Client *c, const char *text);
 /* The console shows its stacks now, or never. True: it is to show them itself. False: nobody wants
  * them, or they came without the GIL and are all sent. */
 bool client_settle_stacks(Client *c);
+
+/* Raises what is pending for this thread: before it waits natively. 0, or -1 with an exception set. */
+int client_raise_pending(Client *c);
 
 /* Ends the run with this JSON object; nothing can be written after that. Without one (no memory was
  * left to say more) the reason is "exit". */

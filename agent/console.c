@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/await.h"
 #include "agent/bare.h"
 #include "agent/client.h"
 #include "agent/console.h"
@@ -102,6 +103,8 @@ static PyObject *run(Client *c, PyObject *code, PyObject *function) {
         thread_mask_as_main(&mask);
         result = code != NULL ? PyEval_EvalCode(code, c->globals, c->globals)
                               : PyObject_CallFunctionObjArgs(function, c->globals, NULL);
+        if (result != NULL && result != Py_None && code != NULL && await_is_wanted(code))
+                result = await_consume(c, result);
         thread_mask_restore(&mask);
         client_end_code(c);
         if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
@@ -154,6 +157,8 @@ static PyObject *compile_lines(PyObject *compiler, PyObject *lines) {
                 source = PyUnicode_Join(newline, lines);
         if (source != NULL)
                 code = PyObject_CallFunction(compiler, "Oss", source, "<console>", "single");
+        if (code == NULL && source != NULL && await_is_possible())
+                code = await_compile_line(compiler, source, "<console>");
         Py_XDECREF(source);
         Py_XDECREF(newline);
         return code;
@@ -375,6 +380,7 @@ int console_serve(Session *s, bool *ret_left) {
                 .session = s,
                 .exec = s->run == SESSION_RUNS_EXEC,
                 .main_thread = gettid() == getpid(),
+                .run_id = s->run_id,
         };
         int r = 0;
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "agent/await.h"
 #include "agent/bare.h"
 #include "lib/frame.h"
 
@@ -138,7 +139,13 @@ static PyObject *compile_with(PyObject *tree, const char *mode, long flags) {
 }
 
 static PyObject *compile_tree(PyObject *tree, const char *mode) {
-        return compile_with(tree, mode, 0);
+        PyObject *code = compile_with(tree, mode, 0);
+
+        if (code == NULL && await_is_possible()) {
+                PyErr_Clear();
+                code = compile_with(tree, mode, AWAIT_FLAGS);
+        }
+        return code;
 }
 
 /* As ast.parse(). The module `ast` may be gone from the disk, _ast is in the interpreter. */

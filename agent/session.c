@@ -227,6 +227,14 @@ SessionUrgency session_copy(Session *s, const void *data, size_t n, bool is_stde
         return urgency;
 }
 
+void session_offer_aside(Session *s, uint32_t run_id, uint32_t type, const void *data, size_t n) {
+        pthread_mutex_lock(&s->lock);
+        if (!s->lost && s->run != SESSION_RUNS_NOTHING && s->run_id == run_id)
+                queue_push_copy(&s->queue, type, run_id, data, n);
+        pthread_mutex_unlock(&s->lock);
+        wake_ring();
+}
+
 /* Takes the flag if it is set. Under the lock. */
 static int take_interrupt(Session *s) {
         if (!s->interrupted)
@@ -288,6 +296,27 @@ void session_wait_room(Session *s, size_t n, bool interruptible) {
         }
         pthread_mutex_unlock(&s->lock);
         wake_ring();
+}
+
+int session_wait_flag(Session *s, const bool *flag) {
+        int r = 0;
+
+        pthread_mutex_lock(&s->lock);
+        while (!*flag && !s->lost && (r = take_interrupt(s)) == 0)
+                pthread_cond_wait(&s->changed, &s->lock);
+        if (*flag)
+                r = 0;
+        else if (s->lost)
+                r = SESSION_E_LOST;
+        pthread_mutex_unlock(&s->lock);
+        return r;
+}
+
+void session_raise_flag(Session *s, bool *flag) {
+        pthread_mutex_lock(&s->lock);
+        *flag = true;
+        pthread_cond_broadcast(&s->changed);
+        pthread_mutex_unlock(&s->lock);
 }
 
 int session_begin_code(Session *s) {

@@ -211,6 +211,10 @@ typedef enum SessionUrgency {
 } SessionUrgency;
 SessionUrgency session_copy(Session *s, const void *data, size_t n, bool is_stderr);
 
+/* Queues output of this run that comes from a thread which must not wait, or drops and counts it as a copy.
+ * Any thread. */
+void session_offer_aside(Session *s, uint32_t run_id, uint32_t type, const void *data, size_t n);
+
 /*
  * The console thread waits like this: session_begin_wait() with the GIL, one wait without it
  * (here, in input.h, in output.h), session_end_wait() with it again. The last returns 0 or SESSION_E_INTERRUPTED.
@@ -241,6 +245,11 @@ bool session_take_over(Session *s, uint64_t turn, unsigned long thread_id);
 
 /* None could be sent: the next interrupt tries again. I/O thread. */
 void session_errand_failed(Session *s);
+
+/* GIL not held. Waits until the flag is set. 0, SESSION_E_INTERRUPTED, SESSION_E_LOST. */
+int session_wait_flag(Session *s, const bool *flag);
+/* Sets it. Any thread. */
+void session_raise_flag(Session *s, bool *flag);
 
 /* The client asks to interrupt: discards what it typed. True if an errand must be sent. I/O thread. */
 bool session_interrupt(Session *s);
