@@ -22,6 +22,7 @@
 #include "agent/signals.h"
 #include "agent/stacks.h"
 #include "agent/stuck.h"
+#include "agent/thread.h"
 
 static struct {
         bool installed;
@@ -243,6 +244,7 @@ PyObject *install_install(PyObject *self, PyObject *args) {
         old = settings_replace(&o);
         install.installed = true;
         number = ++install.number;
+        thread_block(o.blocked);
         log_configure(o.verbose, o.verbose_fd, o.verbose_object);
         if (first)
                 warn_of_namesake(self);

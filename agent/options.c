@@ -140,23 +140,32 @@ static int parse_oneshot_on(Options *o, const char *name, PyObject *value) {
         return parse_signal(name, value, &o->oneshot_on);
 }
 
-/* The agent's threads block all signals: that is the documented default. */
 static int parse_sigmask(Options *o, const char *name, PyObject *value) {
-        PyObject *module, *all = NULL;
-        int same = 0;
+        PyObject *iterator, *item;
+        uint64_t blocked = 0;
+        bool good = true;
 
         if (value == Py_None)
                 return 0;
-        module = PyImport_ImportModule("manhole");
-        if (module != NULL)
-                all = PyObject_GetAttrString(module, "ALL_SIGNALS");
-        if (all != NULL)
-                same = PyObject_RichCompareBool(all, value, Py_EQ);
-        Py_XDECREF(all);
-        Py_XDECREF(module);
-        if (all == NULL || same < 0)
+        /* A str would be taken for a list of one-letter names. */
+        iterator = PyUnicode_Check(value) ? NULL : PyObject_GetIter(value);
+        if (iterator == NULL) {
+                PyErr_Clear();
+                return refuse(PyExc_TypeError, name, "a list of signals' numbers or names is wanted");
+        }
+        while (good && (item = PyIter_Next(iterator)) != NULL) {
+                int number = signals_parse(name, item);
+
+                Py_DECREF(item);
+                good = number > 0;
+                if (good)
+                        blocked |= UINT64_C(1) << (number - 1);
+        }
+        Py_DECREF(iterator);
+        if (PyErr_Occurred())
                 return -1;
-        return same ? 0 : refuse(PyExc_NotImplementedError, name, "only ALL_SIGNALS is honoured yet");
+        o->blocked = blocked;
+        return 0;
 }
 
 static int parse_connection_handler(Options *o, const char *name, PyObject *value) {
@@ -227,6 +236,7 @@ int options_parse(PyObject *kwargs, Options *ret) {
                 .reinstall_delay = 0.5,
                 .redirect_stderr = true,
                 .thread = true,
+                .blocked = UINT64_MAX,
         };
         PyObject *key, *value;
         Py_ssize_t position = 0;

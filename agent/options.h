@@ -8,6 +8,7 @@
 #include <Python.h>
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "agent/service.h"
 
@@ -23,6 +24,7 @@ typedef struct Options {
         bool redirect_stderr;
         bool thread;
         int activate_on, oneshot_on; /* signals, or 0 */
+        uint64_t blocked;            /* signals of the agent's threads, a bit each */
         Service service;
         bool exec_lines;              /* connection_handler="exec" */
         PyObject *connection_handler; /* owned: a function; or NULL */

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,27 @@
 #include "agent/gil.h"
 #include "agent/thread.h"
 
-static void native_mask(sigset_t *ret) {
-        static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT };
+/* A bit each, from signal 1. */
+static _Atomic uint64_t blocked = UINT64_MAX;
 
-        sigfillset(ret);
+static void set_mask(uint64_t bits, sigset_t *ret) {
+        sigemptyset(ret);
+        for (int signal = 1; signal <= 64; signal++)
+                if (bits & (UINT64_C(1) << (signal - 1)))
+                        sigaddset(ret, signal);
+}
+
+void thread_block(uint64_t signals) {
+        atomic_store(&blocked, signals);
+}
+
+/* What the application blocks in the thread that starts ours it has a reason to. */
+static void native_mask(const sigset_t *inherited, sigset_t *ret) {
+        static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT };
+        sigset_t own;
+
+        set_mask(atomic_load(&blocked), &own);
+        sigorset(ret, &own, inherited);
         for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
                 sigdelset(ret, faults[i]);
 }
@@ -36,8 +54,9 @@ int thread_start(ThreadRun run, void *arg, size_t stack_size) {
         if (stack_size > 0)
                 pthread_attr_setstacksize(&attributes, stack_size);
 
-        native_mask(&mask);
-        pthread_sigmask(SIG_SETMASK, &mask, &old);
+        pthread_sigmask(SIG_SETMASK, NULL, &old);
+        native_mask(&old, &mask);
+        pthread_sigmask(SIG_SETMASK, &mask, NULL);
         r = pthread_create(&thread, &attributes, run, arg);
         pthread_sigmask(SIG_SETMASK, &old, NULL);
 
@@ -55,7 +74,6 @@ void thread_mask_restore(const sigset_t *old) {
 
 void thread_mask_as_main(sigset_t *ret_old) {
         char buffer[4096], path[64], *line;
-        uint64_t blocked;
         sigset_t mask;
         ssize_t n;
         int fd;
@@ -73,12 +91,7 @@ void thread_mask_as_main(sigset_t *ret_old) {
         line = strstr(buffer, "\nSigBlk:");
         if (line == NULL)
                 return;
-        blocked = strtoull(line + strlen("\nSigBlk:"), NULL, 16);
-
-        sigemptyset(&mask);
-        for (int signal = 1; signal <= 64; signal++)
-                if (blocked & (UINT64_C(1) << (signal - 1)))
-                        sigaddset(&mask, signal);
+        set_mask(strtoull(line + strlen("\nSigBlk:"), NULL, 16), &mask);
         pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 

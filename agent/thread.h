@@ -12,8 +12,13 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef void *(*ThreadRun)(void *arg);
+
+/* Threads that start from now on block these signals, a bit each from signal 1, instead of all: the
+ * application says so (sigmask). Faults are blocked by none. Any thread. */
+void thread_block(uint64_t signals);
 
 /* Starts a detached thread. @stack_size 0 asks for the default. Any thread. 0 or negative errno. */
 int thread_start(ThreadRun run, void *arg, size_t stack_size);

@@ -73,9 +73,10 @@ def install(verbose=True, verbose_destination=2, strict=True, **kwargs):
     oneshot_on: a signal whose handler waits for one client and serves it, in the main thread.
     daemon_connection: True lets the process end while consoles are open.
     connection_handler: "repl"; "exec", without redirection; or a function that gets the socket.
+    sigmask: the signals that the agent's threads block; default all but faults.
 
-    A socket that cannot be opened is logged and stops nothing. An option that is not honoured yet
-    raises NotImplementedError.
+    A socket that cannot be opened is logged and stops nothing. A bad option raises TypeError or
+    ValueError with its name; activate_on together with oneshot_on raises ConfigurationConflict.
     """
     kwargs.update(verbose=verbose, verbose_destination=verbose_destination, strict=strict)
     manhole = Manhole()

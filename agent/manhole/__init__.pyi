@@ -35,7 +35,7 @@ def install(
     activate_on: Union[int, str, None] = None,
     oneshot_on: Union[int, str, None] = None,
     thread: bool = True,
-    sigmask: Optional[Iterable[int]] = None,
+    sigmask: Optional[Iterable[Union[int, str]]] = None,
     socket_path: Union[str, PathLike[str], None] = None,
     reinstall_delay: float = 0.5,
     locals: Optional[dict[str, Any]] = None,

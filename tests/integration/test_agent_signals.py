@@ -304,3 +304,47 @@ def test_fork_beside_a_oneshot_leaves_it_to_the_parent():
         assert "CHILD" in host.out
         with Plain(host.path).start() as client:
             assert client.run("1") == "1\n"
+
+
+def blocked(host, thread):
+    status = open(f"/proc/{host.pid}/task/{host.wait_thread(thread)}/status").read()
+    mask = int(re.search(r"SigBlk:\s*([0-9a-f]+)", status).group(1), 16)
+    return {n for n in range(1, 65) if mask & 1 << n - 1}
+
+
+FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS, signal.SIGABRT}
+NEVER = {signal.SIGKILL, signal.SIGSTOP}
+
+
+@pytest.mark.parametrize("sigmask, wanted", [
+    ("['USR1', 'SIGUSR2', 15]", {10, 12, 15}),
+    ("[]", set()),
+    ("['USR1', 'SEGV']", {10}),
+    ("manhole.ALL_SIGNALS", set(range(1, 65)) - FAULTS - NEVER - {32, 33}),
+])
+def test_threads_block_what_sigmask_says(sigmask, wanted):
+    with plain_host(f"sigmask={sigmask}") as host, Plain(host.path).start() as client:
+        assert blocked(host, "Manhole") == wanted
+        assert blocked(host, f"Manhole < PID:{os.getpid()}"[:15]) == wanted
+        # The console's code has the application's own.
+        assert client.run("import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [])") == "set()\n"
+
+
+def test_threads_block_what_the_application_blocks():
+    with plain_host("thread=False") as host:
+        host.do("import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])")
+        host.do("manhole.install(strict=False, sigmask=['USR1'])")
+        with Plain(host.path).start() as client:
+            assert blocked(host, "Manhole") == {signal.SIGUSR1, signal.SIGTERM}
+            assert client.run("import signal; list(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, [])))") == "[15]\n"
+
+
+def test_without_sigmask_signals_wait_for_the_application():
+    """signalfd and sigwait: no thread of ours takes what the application waits for."""
+    with plain_host() as host:
+        assert blocked(host, "Manhole") == set(range(1, 65)) - FAULTS - NEVER - {32, 33}
+        host.do("import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])")
+        with Plain(host.path).start():
+            host.process.send_signal(signal.SIGUSR1)
+            host.do("print('WAITED', int(signal.sigwait([signal.SIGUSR1])))")
+            assert "WAITED 10" in host.out
