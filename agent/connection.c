@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -26,6 +27,16 @@ static Session *refuse_consume(int fd) {
         return NULL;
 }
 
+static void log_suspicious(const Peer *peer, bool root_only) {
+        char own[64] = "";
+
+        if (!root_only)
+                snprintf(own, sizeof(own), "the current EUID:%lu or ", (unsigned long)geteuid());
+        log_line("Started ManholeConnectionThread thread. Checking credentials ...");
+        log_line("SuspiciousClient: Can't accept client with PID:%ld UID:%lu GID:%lu. It doesn't match %sROOT.",
+                 (long)peer->pid, (unsigned long)peer->uid, (unsigned long)peer->gid, own);
+}
+
 Session *connection_admit_consume(int fd, bool room, const Service *service) {
         unsigned long version;
         Session *s;
@@ -37,12 +48,8 @@ Session *connection_admit_consume(int fd, bool room, const Service *service) {
                 log_line("Cannot read a client's credentials: %s", strerror(-r));
                 return refuse_consume(fd);
         }
-        if (!peer_allowed(&peer)) {
-                log_line("Started ManholeConnectionThread thread. Checking credentials ...");
-                log_line("SuspiciousClient: Can't accept client with PID:%ld UID:%lu GID:%lu. It doesn't "
-                         "match the current EUID:%lu or ROOT.",
-                         (long)peer.pid, (unsigned long)peer.uid, (unsigned long)peer.gid,
-                         (unsigned long)geteuid());
+        if (!peer_allowed(&peer, service->root_only)) {
+                log_suspicious(&peer, service->root_only);
                 return refuse_consume(fd);
         }
         if (!room) {

@@ -12,6 +12,7 @@
 #include "agent/log.h"
 #include "agent/peer.h"
 #include "agent/pysocket.h"
+#include "agent/settings.h"
 #include "agent/shutdown.h"
 #include "agent/thread.h"
 
@@ -35,7 +36,8 @@ static bool is_allowed(PyObject *uid) {
 
         if (PyErr_Occurred())
                 PyErr_Clear();
-        return number == 0 || (number > 0 && (uid_t)number == geteuid());
+        return number == 0 ||
+               (number > 0 && (uid_t)number == geteuid() && !settings_get()->service.root_only);
 }
 
 PyObject *credentials_check(PyObject *self, PyObject *socket) {
@@ -59,8 +61,10 @@ PyObject *credentials_check(PyObject *self, PyObject *socket) {
         }
         if (!is_allowed(uid)) {
                 PyErr_Format(errors_get(ERROR_SUSPICIOUS_CLIENT),
-                             "Can't accept client with PID:%S UID:%S GID:%S. It doesn't match the current "
-                             "EUID:%lu or ROOT.",
+                             settings_get()->service.root_only
+                                     ? "Can't accept client with PID:%S UID:%S GID:%S. It doesn't match ROOT."
+                                     : "Can't accept client with PID:%S UID:%S GID:%S. It doesn't match the "
+                                       "current EUID:%lu or ROOT.",
                              pid, uid, gid, (unsigned long)geteuid());
                 Py_CLEAR(credentials);
         }

@@ -52,12 +52,24 @@ static bool is_dead(const struct sockaddr_un *address) {
         return dead;
 }
 
+/* As is_dead(), for a file of our own user. One for root alone (accept="root") lets nobody ask: it gets
+ * a mode while we do. Who lives behind it looks at credentials, not at the mode. */
+static bool is_our_dead(const struct sockaddr_un *address, mode_t mode) {
+        bool dead, opened;
+
+        opened = (mode & S_IWUSR) == 0 && chmod(address->sun_path, 0600) == 0;
+        dead = is_dead(address);
+        if (opened && !dead)
+                (void)chmod(address->sun_path, mode & 0777);
+        return dead;
+}
+
 static bool remove_stale(const struct sockaddr_un *address) {
         struct stat st, again;
         struct timespec now;
 
         if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid() ||
-            !is_dead(address))
+            !is_our_dead(address, st.st_mode))
                 return false;
         clock_gettime(CLOCK_REALTIME, &now);
         if (now.tv_sec - st.st_ctim.tv_sec <= STALE_AGE_SEC) {
@@ -69,7 +81,7 @@ static bool remove_stale(const struct sockaddr_un *address) {
                again.st_dev == st.st_dev && unlink(address->sun_path) == 0;
 }
 
-int endpoint_open(Endpoint *e, const char *path) {
+int endpoint_open(Endpoint *e, const char *path, bool root_only) {
         struct sockaddr_un address;
         struct stat st = {};
         char *absolute = NULL;
@@ -87,8 +99,9 @@ int endpoint_open(Endpoint *e, const char *path) {
                 r = -errno;
                 goto fail;
         }
-        /* On the socket, before bind(): the file never has another mode, whatever the umask. */
-        if (fchmod(fd, 0600) < 0) {
+        /* On the socket, before bind(): the file never has another mode, whatever the umask. Our user may
+         * be root itself, and root without CAP_DAC_OVERRIDE needs the mode. */
+        if (fchmod(fd, root_only && geteuid() != 0 ? 0 : 0600) < 0) {
                 r = -errno;
                 goto fail;
         }

@@ -4,7 +4,8 @@
 /*
  * The agent's listening socket and its file. No Python API; any thread, one at a time.
  *
- * The file has mode 0600 from the moment it exists. It is removed only by the process that made
+ * The file has mode 0600 from the moment it exists, or none where root alone gets in: manholed then
+ * knows that it must come as root. It is removed only by the process that made
  * it, and only while it is still the one that was made. What stands in the way is replaced only if
  * it is a dead socket of our own user.
  */
@@ -25,7 +26,7 @@ typedef struct Endpoint {
 #define ENDPOINT_INIT ((Endpoint){ .fd = -1 })
 
 /* Creates, binds and listens. 0 or negative errno; on failure nothing is left behind. */
-int endpoint_open(Endpoint *e, const char *path);
+int endpoint_open(Endpoint *e, const char *path, bool root_only);
 
 /* Removes the file if it is ours, and closes. */
 void endpoint_close(Endpoint *e);

@@ -375,7 +375,7 @@ static int open_endpoint(const char *path, const Service *service, const unsigne
                 path = own_path;
         }
         peer_prepare();
-        r = endpoint_open(&endpoint, path);
+        r = endpoint_open(&endpoint, path, service->root_only);
         if (r < 0) {
                 log_line("Failed to bind %s: %s", path, strerror(-r));
                 return r;

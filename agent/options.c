@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/options.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -184,6 +185,25 @@ static int parse_connection_handler(Options *o, const char *name, PyObject *valu
         return 0;
 }
 
+static int parse_accept(Options *o, const char *name, PyObject *value) {
+        if (value == Py_None)
+                return 0;
+        if (!PyUnicode_Check(value))
+                return refuse(PyExc_TypeError, name, "\"user\" or \"root\" is wanted");
+        if (PyUnicode_CompareWithASCIIString(value, "root") == 0)
+                o->service.root_only = true;
+        else if (PyUnicode_CompareWithASCIIString(value, "user") != 0)
+                return refuse(PyExc_ValueError, name, "\"user\" or \"root\" is wanted");
+        return 0;
+}
+
+/* The environment can only be stricter, and what it does not say clearly is strict. */
+static bool environment_is_strict(void) {
+        const char *value = getenv("MANHOLE_ACCEPT");
+
+        return value != NULL && value[0] != '\0' && strcmp(value, "user") != 0;
+}
+
 static const struct {
         const char *name;
         OptionParse parse;
@@ -203,6 +223,7 @@ static const struct {
         { "redirect_stderr", parse_redirect_stderr },
         { "connection_handler", parse_connection_handler },
         { "start_timeout", parse_start_timeout },
+        { "accept", parse_accept },
 };
 
 static int parse_one(Options *o, PyObject *key, PyObject *value) {
@@ -222,6 +243,7 @@ static int complete(Options *o) {
         }
         if (o->activate_on != 0 || o->oneshot_on != 0)
                 o->thread = false;
+        o->service.root_only |= environment_is_strict();
         if (o->locals == NULL)
                 o->locals = PyDict_New();
         return o->locals == NULL ? -1 : 0;

@@ -47,10 +47,10 @@ void peer_prepare(void) {
         atomic_store(&overflow_mapped, overflow_is_mapped());
 }
 
-bool peer_allowed(const Peer *p) {
+bool peer_allowed(const Peer *p, bool root_only) {
         if (p->uid == 0)
                 return true;
-        return p->uid == geteuid() && (p->uid != OVERFLOW_UID || atomic_load(&overflow_mapped));
+        return !root_only && p->uid == geteuid() && (p->uid != OVERFLOW_UID || atomic_load(&overflow_mapped));
 }
 
 unsigned long peer_version(int fd) {

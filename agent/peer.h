@@ -21,8 +21,8 @@ int peer_read(int fd, Peer *ret);
  * descriptor left to read it. When a socket is opened. */
 void peer_prepare(void);
 
-/* Only our own effective uid, and root. */
-bool peer_allowed(const Peer *p);
+/* Only our own effective uid, and root; or root alone. */
+bool peer_allowed(const Peer *p, bool root_only);
 
 /*
  * The protocol version the peer asks for by the name of its own socket (docs/CONSOLE-PROTOCOL.md),

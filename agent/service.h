@@ -9,5 +9,6 @@
 
 typedef struct Service {
         bool daemon_connection; /* consoles do not keep the process alive */
+        bool root_only;         /* not even our own user gets in (accept="root") */
         bool function;          /* a function, not a console, serves plain clients */
 } Service;

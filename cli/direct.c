@@ -45,6 +45,8 @@ static int resolve(const char *target, char ret_path[PATH_SIZE], pid_t *ret_pid)
 }
 
 static int say_unreachable(const char *path, int error) {
+        struct stat st;
+
         switch (error) {
         case -ENOENT:
                 message_error("no manhole at %s", path);
@@ -57,7 +59,10 @@ static int say_unreachable(const char *path, int error) {
                 return EXIT_FAILED;
         case -EACCES:
         case -EPERM:
-                message_error("%s belongs to another user", path);
+                if (lstat(path, &st) == 0 && st.st_uid == geteuid())
+                        message_error("%s is for root alone: go through manholed, without --direct", path);
+                else
+                        message_error("%s belongs to another user", path);
                 return EXIT_REFUSED;
         default:
                 message_error("cannot connect to %s: %s", path, strerror(-error));

@@ -37,7 +37,10 @@ bool diagnose_target(const Target *t, char *ret, size_t size) {
                 }
                 return false;
         case TARGET_UNKNOWN:
-                (void)snprintf(ret, size, "nobody serves %s yet", t->path);
+                (void)snprintf(ret, size,
+                               t->file.st_mode & S_IWUSR ? "nobody serves %s yet"
+                                                         : "%s is for root alone, which this manholed is not",
+                               t->path);
                 return true;
         case _TARGET_STATE_MAX:
                 break;

@@ -246,11 +246,12 @@ static void session_on_connected(PrivCall *call, int error, int fd, void *userda
 }
 
 /* The agent shall see the client's own uid, when that is enough for it. Root is nobody to one in a user
- * namespace that does not map it: that one sees its own. */
+ * namespace that does not map it: that one sees its own. A file without a mode says that only root gets
+ * in. */
 static uid_t session_connect_uid(const Session *s) {
         uid_t owner = s->target->file.st_uid;
 
-        if (owner != s->ids.euid)
+        if (owner != s->ids.euid || (s->target->file.st_mode & S_IWUSR) == 0)
                 return geteuid();
         return s->peer.uid == owner || proc_knows_root(s->target->pid) == 0 ? owner : geteuid();
 }

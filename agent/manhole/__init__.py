@@ -73,6 +73,7 @@ def install(verbose=True, verbose_destination=2, strict=True, **kwargs):
     oneshot_on: a signal whose handler waits for one client and serves it, in the main thread.
     daemon_connection: True lets the process end while consoles are open.
     connection_handler: "repl"; "exec", without redirection; or a function that gets the socket.
+    accept: "root" keeps this process's own user out too; only root and manholed get in.
     sigmask: the signals that the agent's threads block; default all but faults.
 
     A socket that cannot be opened is logged and stops nothing. A bad option raises TypeError or
