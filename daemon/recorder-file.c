@@ -168,11 +168,14 @@ static int write_data(Cast *cast, const Record *record) {
         return take_back(cast->fd, &before, r);
 }
 
-static int write_end(Cast *cast, const Record *record) {
-        char reason[128];
+/* A marker, which players show as such. */
+static int write_marker(Cast *cast, const Record *record) {
+        const char *about = record->actor ? record->actor->user : record->reason;
+        char text[128], label[256];
 
-        (void)snprintf(reason, sizeof(reason), "end: %s", record->reason);
-        return write_line_consume(cast->fd, json_pack("[f, s, s]", (double)record->usec / 1e6, "m", reason));
+        escape_text(text, sizeof(text), about ?: "", strlen(about ?: ""));
+        (void)snprintf(label, sizeof(label), "%s%s%s", record_event_name(record->event), about ? ": " : "", text);
+        return write_line_consume(cast->fd, json_pack("[f, s, s]", (double)record->usec / 1e6, "m", label));
 }
 
 static int file_write(Recorder *recorder, RecorderSession *session, const Record *record, bool keep) {
@@ -186,7 +189,11 @@ static int file_write(Recorder *recorder, RecorderSession *session, const Record
         case RECORD_DROPPED:
                 return write_data(cast, record);
         case RECORD_END:
-                r = write_end(cast, record);
+        case RECORD_WATCH:
+        case RECORD_UNWATCH:
+        case RECORD_LINGER:
+        case RECORD_RESUME:
+                r = write_marker(cast, record);
                 break;
         case RECORD_START:
         case RECORD_DENIED:

@@ -33,6 +33,14 @@ static const EventInfo events[_RECORD_EVENT_MAX] = {
                 SD_ID128_MAKE(6a,4f,f6,c1,cd,97,49,b7,b8,b4,4d,0f,73,a1,f8,b2) },
         [RECORD_STALE] = { "stale", LOG_INFO,
                 SD_ID128_MAKE(1b,15,d0,28,ca,08,4b,d3,a8,71,a2,81,9d,45,93,5b) },
+        [RECORD_WATCH] = { "watch", LOG_NOTICE,
+                SD_ID128_MAKE(79,d8,29,13,b3,d5,49,fb,bd,75,82,7c,5f,70,e0,29) },
+        [RECORD_UNWATCH] = { "unwatch", LOG_NOTICE,
+                SD_ID128_MAKE(b8,84,83,a2,56,8e,43,24,a3,b2,7f,da,3b,11,46,3e) },
+        [RECORD_LINGER] = { "linger", LOG_NOTICE,
+                SD_ID128_MAKE(8a,59,45,85,54,8f,40,11,b8,5c,95,09,53,b7,43,dc) },
+        [RECORD_RESUME] = { "resume", LOG_NOTICE,
+                SD_ID128_MAKE(24,04,83,35,a8,90,49,89,85,da,36,00,b8,a5,99,7b) },
 };
 
 const char *record_event_name(RecordEvent event) {
@@ -68,11 +76,16 @@ static void put_number(Walk *w, const char *name, uint64_t v) {
 
 static void put_message(Walk *w, const Record *r) {
         const RecordParties *p = r->parties;
-        char user[72], who[96], whom[96], text[512], message[1024];
+        char user[72], who[96], whom[96], actor[96] = "", text[512], message[1024];
 
         escape_text(whom, sizeof(whom), p->target_comm ?: "?", strlen(p->target_comm ?: "?"));
         escape_text(user, sizeof(user), p->client_user ?: "?", strlen(p->client_user ?: "?"));
         (void)snprintf(who, sizeof(who), "%s (uid %u)", user, (unsigned)p->client_uid);
+
+        if (r->actor) {
+                escape_text(user, sizeof(user), r->actor->user, strlen(r->actor->user));
+                (void)snprintf(actor, sizeof(actor), "%s (uid %u)", user, (unsigned)r->actor->uid);
+        }
 
         switch (r->event) {
         case RECORD_START:
@@ -105,6 +118,22 @@ static void put_message(Walk *w, const Record *r) {
         case RECORD_STALE:
                 escape_text(text, sizeof(text), r->socket, strlen(r->socket));
                 (void)snprintf(message, sizeof(message), "Removed stale socket %s.", text);
+                break;
+        case RECORD_WATCH:
+                (void)snprintf(message, sizeof(message), "Session %s of %s in %s[%d] is watched by %s.",
+                               p->session, who, whom, (int)p->target_pid, actor);
+                break;
+        case RECORD_UNWATCH:
+                (void)snprintf(message, sizeof(message), "Session %s of %s in %s[%d] is no longer watched by %s.",
+                               p->session, who, whom, (int)p->target_pid, actor);
+                break;
+        case RECORD_LINGER:
+                (void)snprintf(message, sizeof(message), "Session %s of %s in %s[%d] has lost its client.",
+                               p->session, who, whom, (int)p->target_pid);
+                break;
+        case RECORD_RESUME:
+                (void)snprintf(message, sizeof(message), "Session %s of %s in %s[%d] was taken up again.",
+                               p->session, who, whom, (int)p->target_pid);
                 break;
         case _RECORD_EVENT_MAX:
                 assert(false);
@@ -151,6 +180,16 @@ static void put_in_session(Walk *w, const Record *r) {
         }
 }
 
+static void put_actor(Walk *w, const Record *r) {
+        if (!r->actor)
+                return;
+        put_number(w, "MANHOLE_ACTOR_UID", r->actor->uid);
+        put_text(w, "MANHOLE_ACTOR_USER", r->actor->user);
+        put_number(w, "MANHOLE_ACTOR_PID", (uint64_t)r->actor->pid);
+        if (r->event == RECORD_UNWATCH || r->event == RECORD_RESUME)
+                put_number(w, "MANHOLE_MISSED", r->missed);
+}
+
 int record_fields(const Record *record, RecordField field, void *userdata) {
         Walk w = { .field = field, .userdata = userdata };
         char id[SD_ID128_STRING_MAX];
@@ -165,6 +204,7 @@ int record_fields(const Record *record, RecordField field, void *userdata) {
         put_parties(&w, record);
         if (record->parties->session)
                 put_in_session(&w, record);
+        put_actor(&w, record);
         put_text(&w, "MANHOLE_REASON", record->reason);
         put_text(&w, "MANHOLE_SOCKET", record->socket);
         return w.error;

@@ -28,6 +28,10 @@ typedef enum RecordEvent {
         RECORD_END,
         RECORD_DENIED,
         RECORD_STALE,
+        RECORD_WATCH,   /* somebody began to watch the session */
+        RECORD_UNWATCH, /* and watches it no more */
+        RECORD_LINGER,  /* the client is lost; the session waits for it */
+        RECORD_RESUME,  /* and has one again */
         _RECORD_EVENT_MAX,
 } RecordEvent;
 
@@ -45,6 +49,13 @@ typedef struct RecordParties {
         bool target_gone; /* the process ended: name the unit, since the journal cannot find it */
 } RecordParties;
 
+/* Who does something to a session that another opened, or again to his own. */
+typedef struct RecordActor {
+        uid_t uid;
+        const char *user;
+        pid_t pid; /* 0: it cannot be seen from our pid namespace */
+} RecordActor;
+
 typedef struct Record {
         RecordEvent event;
         const RecordParties *parties;
@@ -56,6 +67,8 @@ typedef struct Record {
         const char *frame; /* kind of frame the data came in; NULL in the plain face */
         const char *reason;
         const char *socket;
+        const RecordActor *actor;  /* WATCH, UNWATCH, RESUME */
+        uint64_t missed;           /* UNWATCH, RESUME: bytes that the actor has not been shown */
         uint64_t input_bytes, output_bytes; /* END: totals */
         uint64_t input_records, output_records;
 } Record;

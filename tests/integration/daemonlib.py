@@ -172,8 +172,9 @@ class Daemon:
         assert int(end["MANHOLE_OUTPUT_BYTES"]) == len(cast.output)
         assert int(end["MANHOLE_INPUT_RECORDS"]) == cast.n_input
         assert int(end["MANHOLE_OUTPUT_RECORDS"]) == cast.n_output
-        # start, every piece, end: a number that is missing is a record that is missing.
-        assert int(end["MANHOLE_SEQ"]) == 1 + cast.n_input + cast.n_output
+        # start, every piece, who watched and the like, end: a number that is missing is a record that is.
+        others = [e for e in self.events(session=session) if e["MANHOLE_EVENT"] not in ("start", "end")]
+        assert int(end["MANHOLE_SEQ"]) == 1 + cast.n_input + cast.n_output + len(others)
         return end, cast
 
     # --------------------------------------------------------------- state

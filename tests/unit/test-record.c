@@ -148,6 +148,28 @@ static void an_end_carries_the_totals(void **state) {
                           "MANHOLE_OUTPUT_RECORDS=4", "MANHOLE_REASON=closed by the client");
 }
 
+static void who_watches_or_is_back_is_named_beside_the_client(void **state) {
+        RecordParties parties = parties_of_session();
+        RecordActor actor = { .uid = 0, .user = "ro\not", .pid = 5 };
+        Collected c;
+
+        walk(&c, &(Record){ .event = RECORD_WATCH, .parties = &parties, .seq = 3, .actor = &actor });
+        assert_string_equal(get(&c, "MANHOLE_CLIENT_UID"), "1000");
+        assert_string_equal(get(&c, "MANHOLE_ACTOR_UID"), "0");
+        assert_string_equal(get(&c, "MANHOLE_ACTOR_USER"), "ro\not");
+        assert_string_equal(get(&c, "MANHOLE_ACTOR_PID"), "5");
+        assert_string_equal(get(&c, "MANHOLE_SEQ"), "3");
+        assert_null(get(&c, "MANHOLE_MISSED"));
+        assert_string_equal(get(&c, "MESSAGE"), "Session 0123456789abcdef of ann (uid 1000) in gunicorn[4242] is "
+                                                "watched by ro\\not (uid 0).");
+
+        walk(&c, &(Record){ .event = RECORD_RESUME, .parties = &parties, .actor = &actor, .missed = 9 });
+        assert_string_equal(get(&c, "MANHOLE_MISSED"), "9");
+        walk(&c, &(Record){ .event = RECORD_LINGER, .parties = &parties });
+        assert_null(get(&c, "MANHOLE_ACTOR_UID"));
+        assert_null(get(&c, "MANHOLE_MISSED"));
+}
+
 static void a_target_that_is_gone_is_named_by_its_unit(void **state) {
         RecordParties parties = parties_of_session();
         Collected c;
@@ -336,6 +358,7 @@ int main(void) {
                 cmocka_unit_test(input_and_output_carry_data_and_its_place),
                 cmocka_unit_test(an_empty_request_is_recorded_with_empty_data),
                 cmocka_unit_test(an_end_carries_the_totals),
+                cmocka_unit_test(who_watches_or_is_back_is_named_beside_the_client),
                 cmocka_unit_test(a_target_that_is_gone_is_named_by_its_unit),
                 cmocka_unit_test(what_is_outside_a_session_has_none_of_its_fields),
                 cmocka_unit_test(nobody_asked_for_a_stale_socket_to_be_removed),
