@@ -11,6 +11,7 @@
 #include "daemon/errors.h"
 #include "daemon/log.h"
 #include "lib/cleanup.h"
+#include "lib/container.h"
 
 /* A call is small; what is longer is an attack or a mistake. */
 #define CALL_MAX 65536U
@@ -49,6 +50,7 @@ void client_end(Client *c) {
         if (c->ended)
                 return;
         c->ended = true;
+        hangup_cancel(&c->gone);
         (void)evbuffer_drain(c->out, evbuffer_get_length(c->out));
         (void)client_account(c);
         client_watch(c);
@@ -72,6 +74,7 @@ static void client_send_consume(Client *c, json_t *message) {
 }
 
 static void client_done_with_call(Client *c) {
+        hangup_cancel(&c->gone);
         json_decref(c->message);
         c->message = NULL;
         c->call = (VarlinkCall){};
@@ -108,6 +111,10 @@ void client_refuse(Client *c, const char *error, const char *reason) {
         client_dispatch(c);
 }
 
+static void client_on_gone(Hangup *hangup) {
+        client_end(container_of(hangup, Client, gone));
+}
+
 static void client_parse(Client *c) {
         int r = varlink_reader_next(&c->reader, &c->message);
 
@@ -122,6 +129,8 @@ static void client_parse(Client *c) {
         }
         client_watch(c);
         c->host->call(c, &c->call, c->host->userdata);
+        if (c->message && !c->ended)
+                (void)hangup_watch(c->host->hangups, &c->gone, c->fd, client_on_gone);
 }
 
 static void client_dispatch(Client *c) {
@@ -210,6 +219,13 @@ void client_free(Client *c) {
         free(c);
 }
 
+bool client_may_upgrade(Client *c) {
+        if (c->call.upgrade && !c->call.oneway)
+                return true;
+        client_error_object(c, ERROR_EXPECTED_UPGRADE, NULL);
+        return false;
+}
+
 int client_upgrade(Client *c, json_t *parameters, int *ret_fd, const char **ret_rest, size_t *ret_n_rest) {
         assert(c->call.upgrade);
 
@@ -219,6 +235,7 @@ int client_upgrade(Client *c, json_t *parameters, int *ret_fd, const char **ret_
                 return -EPIPE;
         }
         *ret_rest = varlink_reader_rest(&c->reader, ret_n_rest);
+        hangup_cancel(&c->gone);
         *ret_fd = TAKE_FD(c->fd);
         client_end(c);
         return 0;

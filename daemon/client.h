@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "daemon/hangup.h"
 #include "daemon/peer.h"
 #include "daemon/quota.h"
 #include "lib/varlink.h"
@@ -24,6 +25,7 @@ typedef struct Session Session;
 
 typedef struct ClientHost {
         struct event_base *loop;
+        Hangups *hangups;
         Quota *unread; /* bytes of answers that each user has not read yet */
         /* A call has come; answer it now or later with client_reply() or client_error(). */
         void (*call)(Client *client, const VarlinkCall *call, void *userdata);
@@ -47,6 +49,7 @@ struct Client {
         bool eof;            /* no more will come; what has come is still answered */
         bool closing, ended; /* closing: ends when all is written */
         bool uncharged; /* of the owner: one too many, refused, and not counted */
+        Hangup gone; /* while a call is served, and nothing read */
         /* Of the broker, while a call waits. */
         TAILQ_ENTRY(Client) turn;
         bool waiting;       /* for its turn */
@@ -73,6 +76,10 @@ void client_error_object(Client *c, const char *error, json_t *parameters);
 
 /* Says an error nobody asked for and closes when it is written. */
 void client_refuse(Client *c, const char *error, const char *reason);
+
+/* The call asks for an upgrade, and for an answer before it. Otherwise it has been answered with an
+ * error. */
+bool client_may_upgrade(Client *c);
 
 /*
  * Answers, and gives the descriptor away (the caller owns it) with what was read behind the call.
