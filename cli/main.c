@@ -30,6 +30,7 @@ static const Verb verbs[] = {
         { "exec", verb_exec, "TARGET CODE|-", 1, 2, TAKES_JSON | TAKES_FILE | TAKES_TIMEOUT },
         { "sessions", verb_sessions, "", 0, 0, TAKES_JSON },
         { "terminate", verb_terminate, "ID", 1, 1, TAKES_REASON },
+        { "watch", verb_watch, "ID", 1, 1, 0 },
         { "help", verb_help, "", 0, 0, 0 },
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -70,6 +71,7 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "  attach TARGET            Open a console in it\n"
                    "  exec TARGET CODE         Run code in it; - reads the code from standard input\n"
                    "  sessions                 Consoles that are open\n"
+                   "  watch ID                 Look on at one of them\n"
                    "  terminate ID             End one of them\n"
                    "  help                     Show this help\n"
                    "\n"

@@ -46,3 +46,4 @@ int verb_list(const Options *options, int n_words, char **words);
 int verb_sessions(const Options *options, int n_words, char **words);
 int verb_status(const Options *options, int n_words, char **words);
 int verb_terminate(const Options *options, int n_words, char **words);
+int verb_watch(const Options *options, int n_words, char **words);

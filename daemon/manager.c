@@ -27,11 +27,16 @@ static const struct timeval TURN_AT_LEAST = { .tv_usec = 200 * 1000 };
 static void manager_on_reap(evutil_socket_t fd, short what, void *userdata) {
         Manager *m = userdata;
         Client *c;
+        Mirror *mirror;
         Session *s;
 
         while ((c = TAILQ_FIRST(&m->ended_clients))) {
                 TAILQ_REMOVE(&m->ended_clients, c, link);
                 client_free(c);
+        }
+        while ((mirror = TAILQ_FIRST(&m->ended_mirrors))) {
+                TAILQ_REMOVE(&m->ended_mirrors, mirror, link);
+                mirror_free(mirror);
         }
         while ((s = TAILQ_FIRST(&m->ended_sessions))) {
                 TAILQ_REMOVE(&m->ended_sessions, s, link);
@@ -101,6 +106,16 @@ static void manager_on_session_ended(Session *s, void *userdata) {
         quota_release(&m->sessions_of, s->peer.uid);
         TAILQ_REMOVE(&m->sessions, s, link);
         TAILQ_INSERT_TAIL(&m->ended_sessions, s, link);
+        manager_reap_later(m);
+}
+
+static void manager_on_mirror_ended(Mirror *mirror, void *userdata) {
+        Manager *m = userdata;
+
+        if (mirror->charged)
+                quota_release(&m->connections, mirror->peer.uid);
+        TAILQ_REMOVE(&m->mirrors, mirror, link);
+        TAILQ_INSERT_TAIL(&m->ended_mirrors, mirror, link);
         manager_reap_later(m);
 }
 
@@ -334,9 +349,10 @@ static int manager_start(Manager *m, Config *config) {
         quota_init(&m->connections, config->connections_per_user);
         quota_init(&m->sessions_of, config->sessions_per_user);
         quota_init(&m->unread, UNREAD_BYTES_MAX);
-        m->client_host = (ClientHost){ m->loop, &m->unread, manager_on_call, manager_on_client_ended, m };
+        m->client_host = (ClientHost){ m->loop, m->hangups, &m->unread, manager_on_call, manager_on_client_ended, m };
         m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups, &m->session_limits,
                                          manager_on_session_ended, manager_on_joined, manager_on_left, m };
+        m->mirror_host = (MirrorHost){ m->loop, m->hangups, manager_on_mirror_ended, m };
         m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
         r = manager_start_events(m);
         if (r == 0)
@@ -362,6 +378,8 @@ int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret) {
         TAILQ_INIT(&m->ended_clients);
         TAILQ_INIT(&m->sessions);
         TAILQ_INIT(&m->ended_sessions);
+        TAILQ_INIT(&m->mirrors);
+        TAILQ_INIT(&m->ended_mirrors);
         r = manager_start(m, config);
         if (r < 0) {
                 manager_free(m);
@@ -397,6 +415,8 @@ void manager_free(Manager *m) {
         listener_free(TAKE_PTR(m->listener));
         while (!TAILQ_EMPTY(&m->sessions))
                 session_cancel(TAILQ_FIRST(&m->sessions), "the daemon is stopping");
+        while (!TAILQ_EMPTY(&m->mirrors))
+                mirror_end(TAILQ_FIRST(&m->mirrors));
         while (!TAILQ_EMPTY(&m->clients))
                 client_end(TAILQ_FIRST(&m->clients));
         if (m->reap)

@@ -14,6 +14,7 @@
 #include "daemon/hangup.h"
 #include "daemon/inspector.h"
 #include "daemon/listener.h"
+#include "daemon/mirror.h"
 #include "daemon/names.h"
 #include "daemon/policy.h"
 #include "daemon/priv.h"
@@ -50,8 +51,10 @@ struct Manager {
         Quota unread;      /* bytes of answers that wait to be read */
         ClientHost client_host;
         SessionHost session_host;
+        MirrorHost mirror_host;
         Clients clients, ended_clients;
         Sessions sessions, ended_sessions;
+        Mirrors mirrors, ended_mirrors;
         SessionLimits session_limits;
         struct event *reap;    /* frees what has ended */
         Turns turns;           /* calls that wait for a look at the targets */

@@ -53,10 +53,8 @@ static void attach(Manager *m, Client *c, json_t *parameters) {
         PolicyVerdict verdict;
         Target *t;
 
-        if (!c->call.upgrade) {
-                client_error_object(c, ERROR_EXPECTED_UPGRADE, NULL);
+        if (!client_may_upgrade(c))
                 return;
-        }
         t = access_find_target(m, c, parameters);
         if (!t)
                 return;

@@ -14,9 +14,14 @@
 typedef enum NoticeKind {
         NOTICE_JOINED,
         NOTICE_LEFT,
+        NOTICE_WATCHED,
+        NOTICE_UNWATCHED,
         NOTICE_END,
         _NOTICE_KIND_MAX,
 } NoticeKind;
+
+/* A notice's payload in a frame: 0, or -ENOBUFS. */
+int notice_encode(NoticeKind kind, const char *text, char *ret, size_t size);
 
 /* Says it when the target has finished its frame, if the session relays. */
 void notice_send(Session *s, NoticeKind kind, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -94,10 +94,10 @@ json_t *session_access_others_json(Manager *m, const Session *s) {
 }
 
 json_t *session_access_json(Manager *m, const Session *s) {
-        return json_pack("{s:s, s:I, s:o, s:i, s:i, s:s, s:o, s:s, s:o, s:f, s:I, s:I}", "session", s->id, "uid",
+        return json_pack("{s:s, s:I, s:o, s:i, s:i, s:s, s:o, s:s, s:o, s:f, s:I, s:I, s:i}", "session", s->id, "uid",
                          (json_int_t)s->peer.uid, "user", access_nullable(names_get(m->names, s->peer.uid)), "client",
                          (int)s->peer.pid, "pid", (int)s->target_pid, "comm", s->target_comm, "unit",
                          access_nullable(s->target_unit), "state", state_name(s), "since", since_json(s), "idle",
                          (double)(recorder_clock() - s->last_input) / 1e6, "input", (json_int_t)s->to_agent.position,
-                         "output", (json_int_t)s->to_client.position);
+                         "output", (json_int_t)s->to_client.position, "watchers", (int)s->n_mirrors);
 }

@@ -61,7 +61,12 @@ static void session_join(Session *s) {
 
 static void session_on_seen(Flow *f, const TapPiece *piece, void *userdata) {
         Session *s = userdata;
+        TranscriptPiece shown = transcript_piece(f == &s->to_agent, piece);
+        Mirror *m;
 
+        if (shown.kind != TRANSCRIPT_NOTHING)
+                TAILQ_FOREACH(m, &s->mirrors, in_session)
+                        mirror_show(m, &shown);
         if (f != &s->to_agent)
                 return;
         s->last_input = recorder_clock();

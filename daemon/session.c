@@ -46,6 +46,8 @@ void session_end(Session *s, const char *why) {
         (void)event_del(s->limit);
         if (s->greeting)
                 (void)event_del(s->greeting);
+        while (!TAILQ_EMPTY(&s->mirrors))
+                mirror_session_ended(TAILQ_FIRST(&s->mirrors), why);
         if (s->target)
                 s->target->n_sessions--;
         else
@@ -307,6 +309,7 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, bool 
         *s = (Session){ .host = host, .client = client, .peer = *peer, .wants_frames = wants_frames,
                         .client_fd = -1, .agent_fd = -1, .since = time(NULL), .began = recorder_clock() };
         s->last_input = s->began;
+        TAILQ_INIT(&s->mirrors);
         s->timer = event_new(host->loop, -1, 0, session_on_timer, s);
         s->limit = event_new(host->loop, -1, 0, session_on_limit, s);
         s->target_comm = strdup(target->comm);

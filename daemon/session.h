@@ -20,6 +20,7 @@
 
 #include "daemon/flow.h"
 #include "daemon/hangup.h"
+#include "daemon/mirror.h"
 #include "daemon/names.h"
 #include "daemon/peer.h"
 #include "daemon/priv.h"
@@ -89,6 +90,8 @@ struct Session {
         Hangup client_gone;
         RecorderSession record;
         Flow to_agent, to_client;
+        Mirrors mirrors; /* borrowed: who watches */
+        unsigned n_mirrors;
 };
 
 /* Begins, when the policy has said yes to the target as it is now. @reason (may be NULL) is the

@@ -55,5 +55,6 @@ typedef enum ConsoleReply {
 /* What the broker itself says to a client, between two frames of the agent. An agent never does. */
 typedef enum ConsoleBroker {
         CONSOLE_NOTICE = 192, /* JSON {"kind":…, "text":…}: about the session, for a person */
+        CONSOLE_TYPED = 193,  /* to who watches: what the session's user typed */
         _CONSOLE_BROKER_MAX,
 } ConsoleBroker;

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from clilib import (ANSWER, DONE, DROPPED, END, EXEC, FAILED, INPUT, INTERRUPT, MANHOLECTL, NO_TARGET, NOTICE, OPEN,
-                    OUTPUT, PATIENCE, PROMPT, REFUSED, STDERR, TIMED_OUT, environment, fake_daemon, frame,
+                    OUTPUT, PATIENCE, PROMPT, REFUSED, STDERR, TIMED_OUT, TYPED, environment, fake_daemon, frame,
                     hello, kill, one_line, run, target, terminal)
 
 TARGETS = [
@@ -129,7 +129,8 @@ def test_status_says_once_what_one_rule_decides():
     assert [line for line in lines if "everything" in line] == ["      Access: allowed (root may do everything)"]
 
 
-@pytest.mark.parametrize("verb", [["status", "x"], ["attach", "x"], ["exec", "x", "1"], ["terminate", "x"]])
+@pytest.mark.parametrize("verb", [["status", "x"], ["attach", "x"], ["exec", "x", "1"], ["terminate", "x"],
+                                  ["watch", "x"]])
 @pytest.mark.parametrize("error, status", [
     ("org.manholed.NoSuchTarget", NO_TARGET),
     ("org.manholed.NoSuchSession", NO_TARGET),
@@ -349,6 +350,40 @@ def test_code_does_not_hear_who_comes_but_why_it_is_ended():
         result = run("exec", "x", "1", control=fake.control)
     assert result.returncode == FAILED
     assert one_line(result.stderr) == "the session was ended: terminated by root"
+
+
+def watched(*pieces):
+    def script(peer):
+        call = peer.call()
+        assert call["method"] == "org.manholed.Broker.Mirror" and call["upgrade"] is True
+        assert call["parameters"] == {"session": "c0ffee", "framed": True}
+        peer.reply({"session": SESSION, "framed": True})
+        for piece in pieces:
+            peer.send(piece)
+    return script
+
+
+def test_watch_shows_what_is_shown_and_typed():
+    pieces = [frame(PROMPT, b">>> "), frame(TYPED, b"1+1\x1b[2J\n"), frame(OUTPUT, b"2\n"), frame(STDERR, b"x\n"),
+              frame(DROPPED, {"bytes": 5}), notice("end", "eof\x1b[2J")]
+    with fake_daemon(watched(*pieces)) as fake:
+        result = run("watch", "c0ffee", control=fake.control)
+        with terminal("watch", "c0ffee", control=fake.control) as t:
+            assert t.wait() == DONE
+            assert ">>> \x1b[1m1+1\\x1b[2J\r\n\x1b[0m2\r\nx\r\n" in t.rest()
+    assert result.returncode == DONE
+    assert result.stdout == ">>> 1+1\x1b[2J\n2\nx\n"
+    assert result.stderr.splitlines() == [
+        r"Session c0ffee of alice\x1b[2J in shop(4321) since 2024-05-06T07:08:09Z. Nothing you type gets there.",
+        "[5 bytes are left out here]", r"manholectl: the session has ended: eof\x1b[2J"]
+
+
+def test_watch_of_a_session_that_is_lost_fails():
+    with fake_daemon(watched(frame(OUTPUT, b"a\n"))) as fake:
+        result = run("watch", "c0ffee", control=fake.control)
+    assert result.returncode == FAILED
+    assert result.stdout == "a\n"
+    assert result.stderr.endswith("manholectl: the session is lost: the connection is gone\n")
 
 
 def test_attach_says_who_else_is_there():

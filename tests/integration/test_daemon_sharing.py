@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from daemonlib import *  # noqa: F403
-from agentlib import INPUT, OPEN, OUTPUT, PROMPT
+from agentlib import END, INPUT, INTERRUPT, OPEN, OUTPUT, PROMPT
 
 NOTICE = 192
 
@@ -83,7 +83,7 @@ def test_sessions_shows_who_is_where_and_what_went_through(daemon, peer):
     assert user == ("root" if ROOT else user)
     assert shown == {"session": console.session, "uid": US, "client": os.getpid(), "pid": peer.pid,
                      "comm": console.answer["target"]["comm"], "unit": console.answer["target"]["unit"],
-                     "state": "attached", "input": 4, "output": 9}
+                     "state": "attached", "input": 4, "output": 9, "watchers": 0}
     daemon.ended(console.session)
 
 
@@ -108,6 +108,27 @@ def test_a_user_sees_own_sessions_and_those_in_own_targets(daemon):
             assert set(sessions(daemon)) == {hers.session, roots.session}
     for console in (hers, roots):
         daemon.ended(console.session)
+
+
+def test_a_client_that_leaves_in_the_greeting_is_noticed_at_once(daemon, peer):
+    """Not after the two seconds for which a target may be silent."""
+    client = daemon.client()
+    client.send(f"{BROKER}.Attach", {"target": str(peer.pid), "framed": True}, upgrade=True)
+    assert peer.do("accept()") == "None"
+    session, = sessions(daemon)
+    left = time.monotonic()
+    client.close()
+    assert peer.do("receive(1)") == "b''"
+    assert time.monotonic() - left < 1
+    assert daemon.ended(session)[0]["MANHOLE_REASON"] == "closed by the client"
+
+
+def test_an_attach_without_an_answer_is_none(daemon, peer):
+    """Nobody would know when the console begins."""
+    with daemon.client() as client:
+        client.send(f"{BROKER}.Attach", {"target": str(peer.pid)}, upgrade=True, oneway=True)
+        assert client.call(f"{SERVICE}.GetInfo")[0] is None
+    assert sessions(daemon) == {}
 
 
 # ------------------------------------------------------------------ Terminate
@@ -155,8 +176,7 @@ def test_others_may_not_end_a_session(daemon):
         daemon.wait_state(peer.pid, "live")
         with attach(daemon, peer, uid=ALICE) as one, attach(daemon, peer, uid=ALICE) as two:
             assert terminate(daemon, one.session, uid=BOB) == "NotAuthorized"
-            denied = daemon.wait_event(event="denied", client_uid=BOB)
-            assert one.session in denied["MANHOLE_REASON"]
+            assert any(one.session in e["MANHOLE_REASON"] for e in daemon.events(event="denied", client_uid=BOB))
             assert set(sessions(daemon)) == {one.session, two.session}
             assert terminate(daemon, one.session, uid=ALICE) is None
             assert terminate(daemon, two.session) is None
@@ -316,6 +336,157 @@ def test_consoles_in_another_process_are_no_news(daemon, peer):
             assert here.frame() == (OUTPUT, 1, b"quiet")
     for session in (here, there):
         daemon.ended(session.session)
+
+
+# --------------------------------------------------------------------- Mirror
+
+
+TYPED = 193
+
+
+class Watcher:
+    """A mirror of a session, as text or in frames."""
+
+    def __init__(self, daemon, session, uid=US, framed=False):
+        self.client = daemon.client(uid)
+        self.client.send(f"{BROKER}.Mirror", {"session": session, "framed": framed}, upgrade=True)
+        error, self.answer = self.client.reply()
+        assert error is None, self.answer
+        self.stream = (AttachedFrames if framed else Attached)(self.client, {**self.answer, "session": session})
+
+    def __enter__(self):
+        return self.stream
+
+    def __exit__(self, *unused):
+        self.client.close()
+
+
+def not_mirrored(daemon, session, uid=US):
+    error, reply = daemon.call(f"{BROKER}.Mirror", {"session": session}, uid=uid, upgrade=True)
+    assert error is not None and reply["reason"]
+    return error.removeprefix(f"{ERROR}.")
+
+
+def test_who_watches_sees_both_directions_and_the_user_is_told(daemon, target):
+    with daemon.attach(target.pid, framed=True) as console:
+        console.hello()
+        number = console.request(OPEN, "stacks=no\nbanner=no\n")
+        console.until(PROMPT, number)
+        with Watcher(daemon, console.session) as text, Watcher(daemon, console.session, framed=True) as frames:
+            for _ in range(2):
+                assert notice(console)["kind"] == "watched"
+            assert sessions(daemon)[console.session]["watchers"] == 2
+            console.send(INPUT, number, "6 * 7\n")
+            console.until(PROMPT, number)
+            console.send(INTERRUPT, number)
+            console.until(PROMPT, number)
+            console.send(INPUT, number)
+            console.until(END, number)
+            console.close()
+            seen = text.wait_closed().decode()
+            assert seen.startswith("6 * 7\n42\n>>> ^C\n")
+            assert seen.rstrip().endswith("[manholed: the session has ended: closed by the client]")
+            got = []
+            while (frame := frames.frame()) is not None:
+                got.append(frame)
+            assert got[0] == (TYPED, 0, b"6 * 7\n")
+            assert (OUTPUT, 0, b"42\n") in got and (PROMPT, 0, b">>> ") in got
+            assert json.loads(got[-1][2]) == {"kind": "end", "text": "closed by the client"}
+    daemon.ended(console.session)
+    for event in ("watch", "unwatch"):
+        one, two = daemon.events(event=event, session=console.session)
+        assert one["MANHOLE_ACTOR_UID"] == str(US) and one["MANHOLE_ACTOR_PID"] == str(os.getpid())
+        assert one["MANHOLE_ACTOR_USER"]
+
+
+def test_a_plain_session_is_mirrored_too(daemon, peer):
+    with attach(daemon, peer) as console, Watcher(daemon, console.session) as text:
+        assert peer.do("client.sendall(b'>>> ')") == "None"
+        assert text.until(b">>> ") == b">>> "
+        console.send("1\n")
+        assert peer.do("receive(2)") == repr(b"1\n")
+        assert text.until(b"1\n") == b"1\n"
+    daemon.ended(console.session)
+
+
+def test_nothing_that_a_watcher_sends_is_read(daemon, peer):
+    with attach(daemon, peer) as console:
+        with Watcher(daemon, console.session) as text:
+            assert sessions(daemon)[console.session]["watchers"] == 1
+            with pytest.raises(BrokenPipeError):
+                text.send("rm -rf /\n")
+            console.send("mine")
+            assert peer.do("receive(4)") == "b'mine'"
+            assert text.until(b"mine") == b"mine"
+        wait_for(lambda: sessions(daemon)[console.session]["watchers"] == 0, "its end")
+    _, cast = daemon.ended(console.session)
+    assert cast.input == b"mine"
+
+
+def test_a_watcher_that_does_not_read_holds_nobody_up(daemon, peer):
+    size = 8 << 20
+    before = daemon.resident()
+    with attach(daemon, peer) as console, Watcher(daemon, console.session) as text:
+        peer.tell(f"client.sendall(b'x' * {size})")
+        received = 0
+        while received < size:
+            received += len(console.socket.recv(1 << 16))
+        assert peer.line() == "None"
+        assert daemon.resident() - before < 2 << 20
+        console.close()
+        seen = text.wait_closed()
+    daemon.ended(console.session)
+    left_out = sum(map(int, re.findall(rb"\[manholed: (\d+) bytes are left out here\]", seen)))
+    assert left_out > 0 and seen.count(b"x") + left_out == size
+    unwatch, = daemon.events(event="unwatch", session=console.session)
+    assert int(unwatch["MANHOLE_MISSED"]) == left_out
+
+
+def test_watchers_are_bounded(daemon, peer):
+    with attach(daemon, peer) as console, contextlib.ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(Watcher(daemon, console.session))
+        assert not_mirrored(daemon, console.session) == "TooManySessions"
+    daemon.ended(console.session)
+
+
+def test_what_is_not_open_cannot_be_watched(daemon, peer):
+    assert not_mirrored(daemon, "0123456789abcdef") == "NoSuchSession"
+    client = daemon.client()
+    client.send(f"{BROKER}.Attach", {"target": str(peer.pid), "framed": True}, upgrade=True)
+    assert peer.do("accept()") == "None"
+    session, = sessions(daemon)
+    assert not_mirrored(daemon, session) == "NoSuchSession"
+    client.close()
+    daemon.ended(session)
+
+
+def test_mirror_wants_upgrade(daemon):
+    assert daemon.call(f"{BROKER}.Mirror", {"session": "x"}) == (f"{SERVICE}.ExpectedUpgrade", {})
+
+
+@needs_root
+def test_who_may_not_watch_is_refused_and_recorded(daemon):
+    with standin(daemon.scan, uid=ALICE) as peer:
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        with attach(daemon, peer, uid=ALICE) as console:
+            assert not_mirrored(daemon, console.session, uid=BOB) == "NotAuthorized"
+            assert any(console.session in e["MANHOLE_REASON"] for e in daemon.events(event="denied", client_uid=BOB))
+            with Watcher(daemon, console.session):
+                pass
+    daemon.ended(console.session)
+
+
+def test_a_watcher_keeps_its_connections_place():
+    with Daemon(config="ConnectionsPerUser=3") as daemon, standin(daemon.scan) as peer, daemon.no_leak():
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        with attach(daemon, peer) as console, Watcher(daemon, console.session), daemon.client() as third:
+            assert third.call(f"{SERVICE}.GetInfo")[0] is None
+            with daemon.client() as surplus:
+                assert surplus.reply()[0] == f"{ERROR}.TooManySessions"
+        daemon.ended(console.session)
 
 
 # --------------------------------------------------------------------- limits
