@@ -15,6 +15,7 @@
 #include "agent/gil.h"
 #include "agent/handler.h"
 #include "agent/handover.h"
+#include "agent/history.h"
 #include "agent/hooks.h"
 #include "agent/interrupt.h"
 #include "agent/listener.h"
@@ -169,6 +170,31 @@ static void forget_lines(PyObject *lines) {
                 PyErr_Clear();
 }
 
+/* A statement is complete, or will never be: then it was typed all the same. Keeps the exception that is
+ * set. */
+static void remember_lines(PyObject *lines) {
+        PyObject *newline, *text = NULL, *bytes = NULL, *type, *value, *traceback;
+
+        PyErr_Fetch(&type, &value, &traceback);
+        newline = PyUnicode_FromString("\n");
+        if (newline != NULL)
+                text = PyUnicode_Join(newline, lines);
+        if (text != NULL)
+                bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+        if (bytes != NULL) {
+                const char *typed = PyBytes_AsString(bytes);
+                size_t n = (size_t)PyBytes_Size(bytes);
+
+                while (n > 0 && typed[n - 1] == '\n') /* the empty line that ends a block */
+                        n--;
+                history_add(typed, n);
+        }
+        Py_XDECREF(bytes);
+        Py_XDECREF(text);
+        Py_XDECREF(newline);
+        PyErr_Restore(type, value, traceback);
+}
+
 /* Acts on one line. Returns whether more lines belong to it; @ret_exit: the console is over. */
 static bool push_line(Client *c, PyObject *lines, PyObject *line, bool *ret_exit) {
         PyObject *code = NULL, *result;
@@ -176,6 +202,8 @@ static bool push_line(Client *c, PyObject *lines, PyObject *line, bool *ret_exit
 
         if (PyList_Append(lines, line) == 0)
                 code = compile_lines(c->compiler, lines);
+        if (code != Py_None)
+                remember_lines(lines);
         if (code == NULL) {
                 evaluate_say_exception(c, false);
                 forget_lines(lines);

@@ -10,6 +10,7 @@
 #include "agent/fork.h"
 #include "agent/gil.h"
 #include "agent/handover.h"
+#include "agent/history.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/redirect.h"
@@ -22,9 +23,11 @@ static struct {
 static void prepare(void) {
         listener_fork_prepare();
         gil_fork_prepare();
+        history_fork_prepare();
 }
 
 static void in_parent(void) {
+        history_fork_parent();
         gil_fork_parent();
         listener_fork_parent();
 }
@@ -32,6 +35,7 @@ static void in_parent(void) {
 static void in_child(void) {
         Client *c = client_current();
 
+        history_fork_child();
         gil_fork_child();
         log_reset();
         stuck_fork_child();

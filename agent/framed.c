@@ -6,6 +6,7 @@
 
 #include "agent/ask.h"
 #include "agent/framed.h"
+#include "agent/history.h"
 #include "agent/jsonbuf.h"
 #include "agent/overdue.h"
 #include "agent/question.h"
@@ -149,6 +150,42 @@ static int receive_question(Session *s, const FrameHeader *header) {
         return 0;
 }
 
+/* The number that a line of the `name=value` lines at @p gives; without one @otherwise. */
+static size_t number_of(const uint8_t *p, size_t n, const char *name, size_t otherwise) {
+        size_t n_name = strlen(name);
+
+        while (n > 0) {
+                const uint8_t *newline = memchr(p, '\n', n);
+                size_t length = newline != NULL ? (size_t)(newline - p) : n;
+
+                if (length > n_name && length < 32 && memcmp(p, name, n_name) == 0) {
+                        char text[32] = {}, *end;
+                        unsigned long value;
+
+                        memcpy(text, p + n_name, length - n_name);
+                        value = strtoul(text, &end, 10);
+                        return text[0] >= '0' && text[0] <= '9' && *end == '\0' ? value : otherwise;
+                }
+                length += newline != NULL;
+                p += length;
+                n -= length;
+        }
+        return otherwise;
+}
+
+/* While much waits to be read, the client asks again: it does not lose its console for it. */
+static int receive_history(Session *s, uint32_t id) {
+        JsonBuffer b = JSON_BUFFER_INIT;
+        int r;
+
+        jsonbuf_raw(&b, "{\"entries\":");
+        history_write(&b, number_of(s->payload, s->n_payload, "max=", HISTORY_ENTRIES_MAX));
+        jsonbuf_raw(&b, "}");
+        r = b.failed ? -ENOMEM : session_answer(s, id, b.data, b.n_data);
+        jsonbuf_done(&b);
+        return r == SESSION_E_FULL ? answer(s, id, "{\"error\":\"busy\"}") : r < 0 ? r : 0;
+}
+
 static int receive_request(Session *s, const FrameHeader *header) {
         switch (header->type) {
         case CONSOLE_HELLO:
@@ -157,6 +194,8 @@ static int receive_request(Session *s, const FrameHeader *header) {
                 return start(s, SESSION_RUNS_CONSOLE, header->id);
         case CONSOLE_EXEC:
                 return start(s, SESSION_RUNS_EXEC, header->id);
+        case CONSOLE_HISTORY:
+                return receive_history(s, header->id);
         case CONSOLE_STACKS:
                 return receive_stacks(s, header->id);
         case CONSOLE_INTERRUPT:

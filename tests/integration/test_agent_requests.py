@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Questions that a framed client asks beside its console: docs/CONSOLE-PROTOCOL.md, "Requests"."""
+import json
+import os
+
+import pytest
+
+from agentlib import *
+
+
+@pytest.fixture
+def host():
+    with plain_host("verbose=False") as host:
+        yield host
+
+
+@pytest.fixture
+def client(host):
+    with Framed(host.path) as client:
+        client.hello()
+        yield client
+
+
+def open_console(client, options="stacks=no\nbanner=no"):
+    number = client.request(OPEN, options)
+    client.until(PROMPT, number)
+    return number
+
+
+def run(client, number, line):
+    client.send(INPUT, number, line + "\n")
+    return client.until(PROMPT, number).get(OUTPUT, b"").decode()
+
+
+# ---------------------------------------------------------------------------------------- history
+
+
+def history(client, payload=""):
+    return client.ask(HISTORY, payload)["entries"]
+
+
+def test_history_is_kept_across_sessions_as_it_was_typed(host, client):
+    assert history(client) == []
+    with Plain(host.path) as console:
+        console.start()
+        console.run("x = 1")
+        console.run("1 +* 2")
+        console.run("if x:", b"... ")
+        console.run("    'a \N{SNOWMAN}'", b"... ")
+        console.run("")
+        console.run("")
+        console.run("x")
+        console.run("x")
+        console.send("exit()\n")
+        console.wait_closed()
+    expected = ["x = 1", "1 +* 2", "if x:\n    'a \N{SNOWMAN}'", "x", "exit()"]
+    assert history(client) == expected
+    number = open_console(client)
+    run(client, number, "y = 2")
+    assert history(client) == expected + ["y = 2"]
+    assert history(client, "max=2") == ["exit()", "y = 2"]
+    assert history(client, "unknown=1\nmax=1\n") == ["y = 2"]
+    assert history(client, "max=0") == []
+    assert history(client, "max=-1") == history(client, "max=many") == expected + ["y = 2"]
+
+
+def test_history_knows_nothing_of_exec_and_input(host, client):
+    client.exec("secret = 1")
+    number = open_console(client)
+    client.send(INPUT, number, "p = input()\n")
+    client.until(PROMPT, number)
+    client.send(INPUT, number, "pass word\n")
+    client.until(PROMPT, number)
+    client.send(INPUT, number, "half a line")
+    client.send(INTERRUPT, number)
+    client.until(PROMPT, number)
+    assert history(client) == ["p = input()"]
+
+
+def test_history_is_bounded_and_fits_in_a_frame(host, client):
+    number = open_console(client)
+    for i in range(1010):
+        client.send(INPUT, number, f"n = {i}\n")
+        client.until(PROMPT, number)
+    entries = history(client)
+    assert entries[0] == "n = 10" and entries[-1] == "n = 1009" and len(entries) == 1000
+    run(client, number, "'" + "\x01" * (100 << 10) + "'; None")
+    run(client, number, "n = 'last'")
+    assert len(history(client)) > 900 and history(client)[-1] == "n = 'last'"
+    run(client, number, "'" + "x" * (200 << 10) + "'; None")
+    assert history(client)[-1] == "n = 'last'"
+    run(client, number, "'" + "y" * (127 << 10) + "'; None")
+    assert len(history(client)) < 100 and history(client)[-1].startswith("'yyy")
+
+
+def test_history_does_not_wait_for_the_gil(client):
+    number = client.request(EXEC, "print('go', flush=True)\nimport ctypes; ctypes.PyDLL(None).usleep(1_000_000)")
+    assert client.frame()[0] == OUTPUT
+    id = client.request(HISTORY)
+    kind, to, payload = client.frame()
+    while kind != ANSWER:
+        kind, to, payload = client.frame()
+    assert (to, json.loads(payload)) == (id, {"entries": []})
+    client.exec_end(number)
+
+
+def test_a_child_begins_without_history():
+    with plain_host("reinstall_delay=0, verbose=False") as host:
+        with Plain(host.path) as console:
+            console.start().run("x = 1")
+        host.do("pid = os.fork()\nif not pid:\n    import time\n    while True: time.sleep(1)")
+        host.do("write_raw('CHILD %d' % pid)")
+        child = int(host.wait_out("^CHILD").split()[1])
+        path = f"/tmp/manhole-{child}"
+        try:
+            wait_for(lambda: is_listening(path), "the child's socket listens")
+            with Framed(path) as client, Framed(host.path) as parent:
+                client.hello(), parent.hello()
+                assert history(client) == []
+                assert history(parent) == ["x = 1"]
+        finally:
+            os.kill(child, 9)
+            os.unlink(path)
