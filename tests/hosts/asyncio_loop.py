@@ -17,4 +17,4 @@ async def main():
         n += 1
 
 
-asyncio.run(main())
+asyncio.new_event_loop().run_until_complete(main())
