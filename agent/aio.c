@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "agent/awaits.h"
-#include "agent/frames.h"
+#include "agent/look.h"
 
 /* Beyond that they are only counted: the application waits meanwhile. */
 #define TASKS_MAX 10000
@@ -73,7 +73,7 @@ static PyObject *copy_set(Asyncio *a, const char *name) {
         PyErr_Clear();
         if (set == NULL)
                 return NULL;
-        data = frames_attribute(set, "data");
+        data = look_attribute(set, "data");
         if (data == NULL) {
                 data = set;
                 Py_INCREF(data);
@@ -104,7 +104,7 @@ static PyObject *dereference(PyObject *object) {
 }
 
 static bool is_pending(PyObject *task) {
-        PyObject *state = frames_attribute(task, "_state");
+        PyObject *state = look_attribute(task, "_state");
         bool pending = state != NULL && PyUnicode_Check(state) &&
                        PyUnicode_CompareWithASCIIString(state, "PENDING") == 0;
 
@@ -113,11 +113,11 @@ static bool is_pending(PyObject *task) {
 }
 
 static unsigned long loop_thread(PyObject *task) {
-        PyObject *loop = frames_attribute(task, "_loop"), *id = NULL;
+        PyObject *loop = look_attribute(task, "_loop"), *id = NULL;
         unsigned long thread_id = 0;
 
         if (loop != NULL)
-                id = frames_attribute(loop, "_thread_id");
+                id = look_attribute(loop, "_thread_id");
         if (id != NULL && PyLong_Check(id))
                 thread_id = PyLong_AsUnsignedLong(id);
         if (PyErr_Occurred()) {
@@ -150,8 +150,8 @@ static void add_task_consume(Asyncio *a, AioTasks *all, PyObject *task) {
         }
         t = &all->tasks[all->n_tasks++];
         *t = (AioTask){ .task = task, .awaited = AIO_NONE, .waiters = AIO_NONE };
-        t->coroutine = frames_attribute(task, "_coro");
-        t->future = frames_attribute(task, "_fut_waiter");
+        t->coroutine = look_attribute(task, "_coro");
+        t->future = look_attribute(task, "_fut_waiter");
         if (t->future == Py_None)
                 Py_CLEAR(t->future);
         t->name = task_name(a, task);
@@ -269,7 +269,7 @@ static void follow_tuple(Graph *g, PyObject *tuple, const char *attribute, size_
                 PyObject *item = PyTuple_GetItem(tuple, i), *content = NULL; /* borrowed */
 
                 if (attribute != NULL)
-                        item = content = frames_attribute(item, attribute);
+                        item = content = look_attribute(item, attribute);
                 follow(g, item, awaited, nested);
                 Py_XDECREF(content);
         }
@@ -279,19 +279,19 @@ static void follow_callback(Graph *g, PyObject *callback, size_t awaited, int ne
         PyObject *held;
 
         if (is_a(callback, g->asyncio->partial)) {
-                held = frames_attribute(callback, "args");
+                held = look_attribute(callback, "args");
                 follow_tuple(g, held, NULL, awaited, nested);
                 Py_XDECREF(held);
                 return;
         }
         if ((PyType_GetFlags(Py_TYPE(callback)) & Py_TPFLAGS_HEAPTYPE) != 0)
                 return;
-        held = frames_attribute(callback, "__closure__");
+        held = look_attribute(callback, "__closure__");
         follow_tuple(g, held, "cell_contents", awaited, nested);
         Py_XDECREF(held);
-        held = frames_attribute(callback, "__self__"); /* a TaskGroup */
+        held = look_attribute(callback, "__self__"); /* a TaskGroup */
         if (held != NULL) {
-                PyObject *future = frames_attribute(held, "_on_completed_fut");
+                PyObject *future = look_attribute(held, "_on_completed_fut");
 
                 follow(g, future, awaited, nested);
                 Py_XDECREF(future);
@@ -300,7 +300,7 @@ static void follow_callback(Graph *g, PyObject *callback, size_t awaited, int ne
 }
 
 static void follow_callbacks(Graph *g, PyObject *future, size_t awaited, int nested) {
-        PyObject *callbacks = frames_attribute(future, "_callbacks");
+        PyObject *callbacks = look_attribute(future, "_callbacks");
 
         if (callbacks != NULL && PyList_Check(callbacks))
                 for (Py_ssize_t i = 0; i < PyList_Size(callbacks) && i < CALLBACKS_MAX; i++) {

@@ -12,8 +12,8 @@
 #include "agent/thread.h"
 
 /* The stacks as UTF-8, or NULL. GIL held. */
-static char *make_text(void) {
-        PyObject *text = stacks_format(), *bytes = NULL;
+static char *make_text(bool locals) {
+        PyObject *text = stacks_format(locals), *bytes = NULL;
         char *copy = NULL;
 
         if (text != NULL)
@@ -46,6 +46,16 @@ static void answer(Session *s, char *text) {
         free(tasks);
 }
 
+/* Whether stacks are still wished for, and with what. */
+static bool ask_waits(Session *s, bool *ret_locals) {
+        bool waits = overdue_waits(s, &s->asked);
+
+        pthread_mutex_lock(&s->lock);
+        *ret_locals = s->asked.locals;
+        pthread_mutex_unlock(&s->lock);
+        return waits;
+}
+
 static void *ask_main(void *arg) {
         Session *s = arg;
         PyThreadState *state;
@@ -53,7 +63,8 @@ static void *ask_main(void *arg) {
         thread_set_name("Manhole stacks");
         /* At the end of the interpreter the answer comes without it, if the client is still there then. */
         while (gil_take(&state)) {
-                char *text = overdue_waits(s, &s->asked) ? make_text() : NULL;
+                bool locals;
+                char *text = ask_waits(s, &locals) ? make_text(locals) : NULL;
 
                 gil_give(state);
                 if (overdue_claim(s, &s->asked))
@@ -66,7 +77,7 @@ static void *ask_main(void *arg) {
         return NULL;
 }
 
-int ask_stacks(Session *s, uint32_t id, bool always, bool at_once) {
+int ask_stacks(Session *s, uint32_t id, bool always, bool at_once, bool locals) {
         bool busy, start;
         int r;
 
@@ -76,6 +87,7 @@ int ask_stacks(Session *s, uint32_t id, bool always, bool at_once) {
         if (!busy) {
                 overdue_begin(&s->asked, always, at_once);
                 s->asked.id = id;
+                s->asked.locals = locals;
                 s->asker |= start;
         }
         pthread_mutex_unlock(&s->lock);

@@ -16,5 +16,6 @@ enum {
         ASK_E_BUSY, /* the session's last such request is not answered yet */
 };
 
-/* Begins to answer. @always as for stuck_take(); @at_once: without the GIL. I/O thread. 0, ASK_E_BUSY, or negative errno. */
-int ask_stacks(Session *s, uint32_t id, bool always, bool at_once);
+/* Begins to answer. @always as for stuck_take(); @at_once: without the GIL; @locals: with it, the
+ * variables too. I/O thread. 0, ASK_E_BUSY, or negative errno. */
+int ask_stacks(Session *s, uint32_t id, bool always, bool at_once, bool locals);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "agent/frames.h"
+#include "agent/look.h"
 
 /* A chain may be as long as the limit of recursion allows. */
 #define AWAITS_MAX 200
@@ -25,7 +25,7 @@ static bool is_static(PyObject *object) {
 /* The index in kinds, or -1. */
 static int find_kind(PyObject *object) {
         for (int i = 0; is_static(object) && i < (int)(sizeof(kinds) / sizeof(kinds[0])); i++) {
-                PyObject *frame = frames_attribute(object, kinds[i].frame);
+                PyObject *frame = look_attribute(object, kinds[i].frame);
 
                 Py_XDECREF(frame);
                 if (frame != NULL)
@@ -64,12 +64,12 @@ int awaits_frames(PyObject *coroutine, PyObject *frames) {
                 PyObject *next;
 
                 if (kind >= 0) {
-                        PyObject *frame = frames_attribute(o, kinds[kind].frame);
+                        PyObject *frame = look_attribute(o, kinds[kind].frame);
 
                         if (frame != NULL && frame != Py_None)
                                 r = PyList_Append(frames, frame);
                         Py_XDECREF(frame);
-                        next = frames_attribute(o, kinds[kind].awaited);
+                        next = look_attribute(o, kinds[kind].awaited);
                 } else
                         next = look_through(o);
                 Py_DECREF(o);
@@ -81,7 +81,7 @@ int awaits_frames(PyObject *coroutine, PyObject *frames) {
 
 bool awaits_runs(PyObject *coroutine) {
         int kind = find_kind(coroutine);
-        PyObject *runs = kind >= 0 ? frames_attribute(coroutine, kinds[kind].runs) : NULL;
+        PyObject *runs = kind >= 0 ? look_attribute(coroutine, kinds[kind].runs) : NULL;
 
         Py_XDECREF(runs);
         return runs == Py_True;

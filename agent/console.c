@@ -125,7 +125,7 @@ static void say_stacks(Client *c) {
                 client_settle_stacks(c);
                 return;
         }
-        text = stacks_format();
+        text = stacks_format(false);
         if (client_settle_stacks(c)) {
                 PyErr_Clear();
                 if (text != NULL)

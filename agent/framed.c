@@ -128,7 +128,8 @@ static int receive_interrupt(Session *s, uint32_t id) {
 
 static int receive_stacks(Session *s, uint32_t id) {
         int r = ask_stacks(s, id, has_line(s->payload, s->n_payload, ALWAYS),
-                           has_line(s->payload, s->n_payload, "gil=no"));
+                           has_line(s->payload, s->n_payload, "gil=no"),
+                           has_line(s->payload, s->n_payload, "locals=yes"));
 
         if (r == ASK_E_BUSY)
                 return answer(s, id, "{\"error\":\"busy\"}");

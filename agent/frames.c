@@ -3,29 +3,15 @@
 
 #include <sys/stat.h>
 
+#include "agent/locals.h"
+#include "agent/look.h"
+
 /* Of a stack without end, so many at its beginning and at its end. */
 #define FRAMES_AT_AN_END 500
 
-int frames_append_consume(PyObject *lines, PyObject *text) {
-        int r = text == NULL ? -1 : PyList_Append(lines, text);
-
-        Py_XDECREF(text);
-        return r;
-}
-
-PyObject *frames_attribute(PyObject *object, const char *name) {
-        PyObject *key = PyUnicode_InternFromString(name), *value = NULL;
-
-        if (key != NULL)
-                value = PyObject_GenericGetAttr(object, key);
-        if (value == NULL)
-                PyErr_Clear();
-        Py_XDECREF(key);
-        return value;
-}
-
-void frames_init(Frames *f) {
+void frames_init(Frames *f, bool locals) {
         *f = FRAMES_INIT;
+        f->locals = locals ? LOCALS_TOTAL_MAX : 0;
         f->sources = PyDict_New();
         f->linecache = PyImport_ImportModule("linecache");
         if (f->linecache != NULL)
@@ -84,7 +70,7 @@ static PyObject *read_lines(Frames *f, PyObject *file, PyObject *frame) {
 
         if (f->linecache == NULL)
                 return NULL;
-        globals = frames_attribute(frame, "f_globals");
+        globals = look_attribute(frame, "f_globals");
         checked = PyObject_CallMethod(f->linecache, "checkcache", "O", file);
         if (checked != NULL && globals != NULL)
                 lines = PyObject_CallMethod(f->linecache, "getlines", "OO", file, globals);
@@ -136,12 +122,12 @@ static PyObject *source_line(Frames *f, PyObject *file, PyObject *number, PyObje
 }
 
 bool frames_place(PyObject *frame, FramePlace *ret) {
-        PyObject *code = frames_attribute(frame, "f_code");
-        FramePlace p = { .number = frames_attribute(frame, "f_lineno") };
+        PyObject *code = look_attribute(frame, "f_code");
+        FramePlace p = { .number = look_attribute(frame, "f_lineno") };
 
         if (code != NULL) {
-                p.file = frames_attribute(code, "co_filename");
-                p.name = frames_attribute(code, "co_name");
+                p.file = look_attribute(code, "co_filename");
+                p.name = look_attribute(code, "co_name");
         }
         Py_XDECREF(code);
         if (p.number == NULL || p.file == NULL || p.name == NULL || !PyUnicode_Check(p.file) ||
@@ -166,14 +152,14 @@ int frames_append(Frames *f, PyObject *lines, PyObject *frame) {
 
         if (!frames_place(frame, &p))
                 return 0;
-        r = frames_append_consume(
+        r = look_append_consume(
                 lines, PyUnicode_FromFormat("File: \"%U\", line %S, in %U\n", p.file, p.number, p.name));
         line = r == 0 ? source_line(f, p.file, p.number, frame) : NULL;
         if (line != NULL)
-                r = frames_append_consume(lines, PyUnicode_FromFormat("  %U\n", line));
+                r = look_append_consume(lines, PyUnicode_FromFormat("  %U\n", line));
         Py_XDECREF(line);
         frames_place_done(&p);
-        return r;
+        return r == 0 && f->locals > 0 ? locals_append(lines, frame, &f->locals) : r;
 }
 
 /* The frame and its callers, the newest first. NULL with an exception set. */
@@ -186,7 +172,7 @@ static PyObject *collect(PyObject *frame) {
 
                 if (PyList_Append(frames, frame) < 0)
                         Py_CLEAR(frames);
-                back = frames_attribute(frame, "f_back");
+                back = look_attribute(frame, "f_back");
                 Py_DECREF(frame);
                 frame = back;
         }
@@ -201,7 +187,7 @@ int frames_append_stack(Frames *f, PyObject *lines, PyObject *frame) {
 
         for (Py_ssize_t i = n - 1; r == 0 && i >= 0; i--) {
                 if (n > 2 * FRAMES_AT_AN_END && i == n - 1 - FRAMES_AT_AN_END) {
-                        r = frames_append_consume(
+                        r = look_append_consume(
                                 lines, PyUnicode_FromFormat("(%zd more)\n", n - 2 * FRAMES_AT_AN_END));
                         i = FRAMES_AT_AN_END - 1;
                 }

@@ -15,6 +15,7 @@ typedef struct Frames {
         PyObject *linecache; /* owned; NULL: no source lines */
         PyObject *cache;     /* owned: linecache.cache, or NULL */
         PyObject *sources;   /* owned: by file name what was found in this dump */
+        Py_ssize_t locals;   /* so many characters of local variables may follow */
 } Frames;
 
 /* Where a frame is. */
@@ -27,7 +28,7 @@ typedef struct FramePlace {
 #define FRAMES_INIT ((Frames){})
 
 /* Looks at each source file once. Without memory or a standard library there are fewer lines. */
-void frames_init(Frames *f);
+void frames_init(Frames *f, bool locals);
 void frames_done(Frames *f);
 
 /* False for what is no frame, without an exception. */
@@ -39,10 +40,3 @@ int frames_append(Frames *f, PyObject *lines, PyObject *frame);
 
 /* Appends a frame and those that called it, the oldest first. */
 int frames_append_stack(Frames *f, PyObject *lines, PyObject *frame);
-
-/* Appends @text, which is then gone; a NULL is an error that is passed on. */
-int frames_append_consume(PyObject *lines, PyObject *text);
-
-/* An attribute as the type in C has it: no __getattribute__ or __getattr__ runs. A new reference, or
- * NULL without an exception. */
-PyObject *frames_attribute(PyObject *object, const char *name);

@@ -297,10 +297,14 @@ PyObject *install_oneshot(PyObject *self, PyObject *number) {
         Py_RETURN_NONE;
 }
 
-PyObject *install_dump(PyObject *self, PyObject *args) {
-        PyObject *text = stacks_format(), *stream;
-        int r = 0;
+PyObject *install_dump(PyObject *self, PyObject *args, PyObject *kwargs) {
+        static char name[] = "locals", *names[] = { name, NULL };
+        PyObject *text, *stream;
+        int locals = false, r = 0;
 
+        if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:dump_stacktraces", names, &locals))
+                return NULL;
+        text = stacks_format(locals);
         if (text == NULL)
                 return NULL;
         stream = PySys_GetObject(settings_get()->redirect_stderr ? "stderr" : "stdout");

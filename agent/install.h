@@ -20,8 +20,8 @@ PyObject *install_activate(PyObject *self, PyObject *number);
 /* oneshot(number): waits for one client and serves it in the calling thread. */
 PyObject *install_oneshot(PyObject *self, PyObject *number);
 
-/* dump_stacktraces() */
-PyObject *install_dump(PyObject *self, PyObject *args);
+/* dump_stacktraces(locals=False) */
+PyObject *install_dump(PyObject *self, PyObject *args, PyObject *kwargs);
 
 /* locals() -> dict: the option, which all handle_connection_exec() share. */
 PyObject *install_locals(PyObject *self, PyObject *args);

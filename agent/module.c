@@ -15,7 +15,8 @@
 static PyMethodDef methods[] = {
         { "install", install_install, METH_VARARGS, "install(options, manhole) -> number\n\nSee manhole.install()." },
         { "release", install_release, METH_O, "release(number)\n\nUndoes that installation." },
-        { "dump_stacktraces", install_dump, METH_NOARGS, "Prints every thread's stack to stderr." },
+        { "dump_stacktraces", (PyCFunction)(void (*)(void))install_dump, METH_VARARGS | METH_KEYWORDS,
+          "dump_stacktraces(locals=False)\n\nPrints every thread's stack to stderr." },
         { "activate", install_activate, METH_O, "activate(number)\n\nOpens that installation's socket." },
         { "oneshot", install_oneshot, METH_O, "oneshot(number)\n\nServes one client in this thread." },
         { "locals", install_locals, METH_NOARGS, "locals() -> dict\n\nThe option." },

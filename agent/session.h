@@ -66,6 +66,7 @@ typedef struct Wish {
         int64_t begun_ns, due_ns;
         uint32_t id; /* of the request */
         bool always; /* without the GIL, whatever the size of the process */
+        bool locals; /* with the GIL, each frame's variables too */
 } Wish;
 
 /* A request that only Python can answer (question.h). */

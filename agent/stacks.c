@@ -9,6 +9,7 @@
 #include "agent/clock.h"
 #include "agent/frames.h"
 #include "agent/holder.h"
+#include "agent/look.h"
 #include "agent/stuck.h"
 #include "agent/task.h"
 #include "agent/tasks.h"
@@ -119,14 +120,14 @@ static int append_task(PyObject *lines, const Threads *t, PyObject *id) {
         if (name == NULL)
                 return -1;
         task_describe(task, description, sizeof(description));
-        r = frames_append_consume(lines, PyUnicode_FromFormat("Thread %ld %U: %s\n", (long)task->id, name, description));
+        r = look_append_consume(lines, PyUnicode_FromFormat("Thread %ld %U: %s\n", (long)task->id, name, description));
         Py_DECREF(name);
         return r;
 }
 
 static int append_thread(PyObject *lines, Frames *stack, const Threads *threads, PyObject *id,
                          PyObject *frame) {
-        int r = frames_append_consume(lines,
+        int r = look_append_consume(lines,
                                       PyUnicode_FromFormat("\n######### ProcessID=%ld, ThreadID=%S #########\n",
                                                            (long)getpid(), id));
 
@@ -161,14 +162,14 @@ static int append_threads(PyObject *lines, Frames *stack) {
         return r;
 }
 
-static PyObject *format_frames(void) {
+static PyObject *format_frames(bool locals) {
         PyObject *lines = PyList_New(0), *empty = PyUnicode_FromString(""), *text = NULL;
         Frames stack;
 
-        frames_init(&stack);
+        frames_init(&stack, locals);
         if (lines != NULL && empty != NULL && append_threads(lines, &stack) == 0 &&
             tasks_append(&stack, lines) == 0 &&
-            frames_append_consume(lines, PyUnicode_FromString(STACKS_END)) == 0)
+            look_append_consume(lines, PyUnicode_FromString(STACKS_END)) == 0)
                 text = PyUnicode_Join(empty, lines);
         frames_done(&stack);
         Py_XDECREF(lines);
@@ -194,6 +195,6 @@ static PyObject *format_from_copy(void) {
         return text;
 }
 
-PyObject *stacks_format(void) {
-        return dump_list_is_stale() ? format_from_copy() : format_frames();
+PyObject *stacks_format(bool locals) {
+        return dump_list_is_stale() ? format_from_copy() : format_frames(locals);
 }

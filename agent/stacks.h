@@ -7,5 +7,7 @@
 
 #include <Python.h>
 
-/* A new str, or NULL with an exception set. */
-PyObject *stacks_format(void);
+#include <stdbool.h>
+
+/* A new str, or NULL with an exception set. @locals: with each frame's variables. */
+PyObject *stacks_format(bool locals);

@@ -6,6 +6,7 @@
 
 #include "agent/aio.h"
 #include "agent/awaits.h"
+#include "agent/look.h"
 #include "lib/frame.h"
 
 /* What a console begins with is to be read. */
@@ -70,11 +71,11 @@ static int append_names(PyObject *lines, const AioTasks *all, size_t edge, bool 
                 PyObject *name;
 
                 if (i == NAMES_MAX)
-                        return frames_append_consume(lines, PyUnicode_FromString(", …"));
+                        return look_append_consume(lines, PyUnicode_FromString(", …"));
                 name = quote(all->tasks[awaited ? e->awaited : e->waiter].name);
                 if (name == NULL)
                         return -1;
-                r = frames_append_consume(
+                r = look_append_consume(
                         lines,
                         PyUnicode_FromFormat("%s%U", i > 0 ? ", " : awaited ? ", waits for " : ", awaited by ", name));
                 Py_DECREF(name);
@@ -88,14 +89,14 @@ static int append_header(PyObject *lines, const AioTasks *all, const AioTask *t)
         int r = -1;
 
         if (name != NULL)
-                r = frames_append_consume(lines, PyUnicode_FromFormat("\n######### Task=%U #########\nTask %U: %s",
+                r = look_append_consume(lines, PyUnicode_FromFormat("\n######### Task=%U #########\nTask %U: %s",
                                                                       name, name, states[t->state]));
         Py_XDECREF(name);
         if (r == 0)
                 r = append_names(lines, all, t->awaited, true);
         if (r == 0)
                 r = append_names(lines, all, t->waiters, false);
-        return r == 0 ? frames_append_consume(lines, PyUnicode_FromString("\n")) : r;
+        return r == 0 ? look_append_consume(lines, PyUnicode_FromString("\n")) : r;
 }
 
 static int append_block(AioTasks *all, size_t task, size_t depth, void *arg) {
@@ -122,7 +123,7 @@ int tasks_append(Frames *f, PyObject *lines) {
         aio_collect(&all);
         r = aio_walk(&all, append_block, &b);
         if (r >= 0 && b.n < all.n_tasks + all.n_left_out)
-                r = frames_append_consume(
+                r = look_append_consume(
                         lines, PyUnicode_FromFormat("\n(%zu asyncio tasks more.)\n",
                                                     all.n_tasks + all.n_left_out - b.n));
         aio_done(&all);
@@ -232,12 +233,12 @@ static int append_line(PyObject *lines, const AioTask *t, size_t depth, PyObject
                 char space[65];
 
                 snprintf(space, sizeof(space), "%*s", indent, "");
-                r = frames_append_consume(lines, PyUnicode_FromFormat("%s%U: %s in %U (%U:%S)\n", space, name,
+                r = look_append_consume(lines, PyUnicode_FromFormat("%s%U: %s in %U (%U:%S)\n", space, name,
                                                                       states[t->state], p.name, p.file,
                                                                       p.number));
                 frames_place_done(&p);
         } else if (name != NULL)
-                r = frames_append_consume(lines, PyUnicode_FromFormat("%U: %s\n", name, states[t->state]));
+                r = look_append_consume(lines, PyUnicode_FromFormat("%U: %s\n", name, states[t->state]));
         Py_XDECREF(name);
         return r;
 }
