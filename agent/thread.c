@@ -13,8 +13,12 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "agent/clock.h"
 #include "agent/gil.h"
 #include "agent/thread.h"
+
+/* A main thread sets its mask when it starts, if ever; to read it takes longer than a short line. */
+#define MASK_AGE_NSEC INT64_C(1000000000)
 
 /* A bit each, from signal 1. */
 static _Atomic uint64_t blocked = UINT64_MAX;
@@ -72,27 +76,42 @@ void thread_mask_restore(const sigset_t *old) {
         pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 
-void thread_mask_as_main(sigset_t *ret_old) {
+/* 0 or -1. */
+static int read_main_mask(sigset_t *ret) {
         char buffer[4096], path[64], *line;
-        sigset_t mask;
         ssize_t n;
         int fd;
 
-        pthread_sigmask(SIG_SETMASK, NULL, ret_old);
         snprintf(path, sizeof(path), "/proc/self/task/%ld/status", (long)getpid());
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
-                return;
+                return -1;
         n = read(fd, buffer, sizeof(buffer) - 1);
         close(fd);
         if (n <= 0)
-                return;
+                return -1;
         buffer[n] = '\0';
         line = strstr(buffer, "\nSigBlk:");
         if (line == NULL)
-                return;
-        set_mask(strtoull(line + strlen("\nSigBlk:"), NULL, 16), &mask);
-        pthread_sigmask(SIG_SETMASK, &mask, NULL);
+                return -1;
+        set_mask(strtoull(line + strlen("\nSigBlk:"), NULL, 16), ret);
+        return 0;
+}
+
+void thread_mask_as_main(sigset_t *ret_old) {
+        static _Thread_local struct {
+                int64_t read_ns; /* 0: never */
+                sigset_t mask;
+        } last;
+        int64_t now = clock_now_ns();
+
+        pthread_sigmask(SIG_SETMASK, NULL, ret_old);
+        if (last.read_ns == 0 || now - last.read_ns > MASK_AGE_NSEC) {
+                if (read_main_mask(&last.mask) < 0)
+                        return;
+                last.read_ns = now;
+        }
+        pthread_sigmask(SIG_SETMASK, &last.mask, NULL);
 }
 
 typedef struct Errand {

@@ -28,7 +28,8 @@ void thread_set_name(const char *name);
 
 /*
  * User code runs with the signal mask of the process's main thread, so that threads and children
- * it starts do not inherit a full mask. Calling thread only; without /proc nothing changes.
+ * it starts do not inherit a full mask: as it was a second ago at most. Calling thread only; without
+ * /proc nothing changes.
  */
 void thread_mask_as_main(sigset_t *ret_old);
 void thread_mask_restore(const sigset_t *old);
