@@ -9,6 +9,7 @@
 #include "agent/await.h"
 #include "agent/bare.h"
 #include "agent/client.h"
+#include "agent/compile.h"
 #include "agent/console.h"
 #include "agent/credentials.h"
 #include "agent/evaluate.h"
@@ -157,7 +158,7 @@ static PyObject *compile_lines(PyObject *compiler, PyObject *lines) {
         if (newline != NULL)
                 source = PyUnicode_Join(newline, lines);
         if (source != NULL)
-                code = PyObject_CallFunction(compiler, "Oss", source, "<console>", "single");
+                code = compile_typed(compiler, source, "<console>");
         if (code == NULL && source != NULL && await_is_possible())
                 code = await_compile_line(compiler, source, "<console>");
         Py_XDECREF(source);
