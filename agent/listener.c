@@ -12,6 +12,7 @@
 
 #include "agent/connection.h"
 #include "agent/endpoint.h"
+#include "agent/figures.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/overdue.h"
@@ -81,6 +82,7 @@ bool listener_console_begins(void) {
         room = listener.n_consoles < LISTENER_CONSOLES_MAX;
         listener.n_consoles += room;
         pthread_mutex_unlock(&listener.lock);
+        figures_add(FIGURE_CONSOLES, room);
         return room;
 }
 
@@ -88,6 +90,7 @@ void listener_console_ends(void) {
         pthread_mutex_lock(&listener.lock);
         assert(listener.n_consoles > 0);
         listener.n_consoles--;
+        figures_add(FIGURE_CONSOLES, -1);
         pthread_cond_broadcast(&listener.changed);
         pthread_mutex_unlock(&listener.lock);
 }
@@ -163,6 +166,7 @@ static int add_session(Session *s) {
                 s->next->previous = s;
         listener.sessions = s;
         listener.n_sessions++;
+        figures_add(FIGURE_CONNECTIONS, 1);
         pthread_mutex_unlock(&listener.lock);
         return 0;
 }
@@ -200,6 +204,7 @@ static void remove_session(Session *s) {
         if (s->next != NULL)
                 s->next->previous = s->previous;
         listener.n_sessions--;
+        figures_add(FIGURE_CONNECTIONS, -1);
         stopping = listener.stopping;
         pthread_mutex_unlock(&listener.lock);
 
@@ -554,6 +559,7 @@ void listener_fork_child(Session *current) {
         listener.stop_at_ns = 0;
         listener.sessions = NULL;
         listener.n_sessions = listener.n_consoles = listener.n_left = 0;
+        figures_fork_child();
         wake_fork_child();
         pthread_mutex_init(&listener.lock, NULL);
         pthread_cond_init(&listener.changed, NULL);

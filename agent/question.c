@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "agent/gil.h"
+#include "agent/health.h"
 #include "agent/jsonbuf.h"
 #include "agent/question.h"
 #include "agent/tasks.h"
 #include "agent/thread.h"
+#include "agent/vitals.h"
 #include "agent/wake.h"
 #include "lib/console.h"
 #include "lib/frame.h"
@@ -26,15 +28,20 @@ typedef void (*QuestionMake)(Session *s, const char *payload, size_t n_payload, 
 static const struct {
         uint32_t type;
         QuestionMake make;
+        void (*without)(JsonBuffer *ret); /* what can be said without the GIL; or NULL */
 } makers[] = {
-        { CONSOLE_TASKS, tasks_answer },
+        { CONSOLE_TASKS, tasks_answer, NULL },
+        { CONSOLE_HEALTH, vitals_answer, health_without_gil },
 };
+#define N_MAKERS (sizeof(makers) / sizeof(makers[0]))
 
-static QuestionMake find_maker(uint32_t type) {
-        for (size_t i = 0; i < sizeof(makers) / sizeof(makers[0]); i++)
-                if (makers[i].type == type)
-                        return makers[i].make;
-        return NULL;
+/* N_MAKERS: nobody. */
+static size_t find_maker(uint32_t type) {
+        size_t i = 0;
+
+        while (i < N_MAKERS && makers[i].type != type)
+                i++;
+        return i;
 }
 
 static void set_due(Question *q, int msec) {
@@ -132,7 +139,7 @@ static void *question_main(void *arg) {
                 }
                 claimed = claim(s, &payload, &n_payload, &type);
                 if (claimed)
-                        find_maker(type)(s, payload != NULL ? payload : "", n_payload, &b);
+                        makers[find_maker(type)].make(s, payload != NULL ? payload : "", n_payload, &b);
                 gil_give(state);
                 if (claimed && still_wanted(s)) {
                         bool fits = b.data != NULL && b.n_data <= FRAME_PAYLOAD_MAX;
@@ -154,7 +161,7 @@ int question_begin(Session *s, uint32_t type, uint32_t id) {
         bool busy, start;
         int r;
 
-        if (find_maker(type) == NULL)
+        if (find_maker(type) == N_MAKERS)
                 return QUESTION_E_UNKNOWN;
         payload = realloc(s->payload, s->n_payload + 1);
         if (payload == NULL)
@@ -169,6 +176,7 @@ int question_begin(Session *s, uint32_t type, uint32_t id) {
                 free(q->payload);
                 *q = (Question){
                         .state = QUESTION_WAITS,
+                        .begun_ns = session_now_ns(),
                         .type = type,
                         .id = id,
                         .payload = payload,
@@ -196,26 +204,55 @@ int question_begin(Session *s, uint32_t type, uint32_t id) {
         return r;
 }
 
-int question_serve(Session *s) {
-        static const char no_gil[] = "{\"error\":\"busy-interpreter\",\"message\":\"the GIL was not to be had\"}";
+/* What the client is told when it is due: nothing was heard of the GIL, or of the answer. The caller
+ * frees @ret. */
+static void say_overdue(uint32_t type, QuestionState state, JsonBuffer *ret) {
+        static const char no_gil[] =
+                "{\"error\":\"busy-interpreter\",\"message\":\"the GIL was not to be had\"}";
         static const char late[] = "{\"error\":\"timed-out\",\"message\":\"the answer takes too long\"}";
+        size_t i = find_maker(type);
+
+        if (state == QUESTION_BEGUN)
+                jsonbuf_raw(ret, late);
+        else if (makers[i].without != NULL)
+                makers[i].without(ret);
+        else
+                jsonbuf_raw(ret, no_gil);
+}
+
+/* Tells the client. Says after how many milliseconds to try again, -1: not at all. */
+static int serve_overdue(Session *s, uint32_t type, QuestionState state) {
+        JsonBuffer b = JSON_BUFFER_INIT;
         Question *q = &s->question;
-        int64_t left;
         int msec = -1;
 
+        say_overdue(type, state, &b);
         pthread_mutex_lock(&s->lock);
-        if ((q->state == QUESTION_WAITS || q->state == QUESTION_BEGUN) && !s->lost) {
-                left = q->due_ns - session_now_ns();
-                if (left > 0)
-                        msec = (int)((left + 999999) / 1000000);
-                else if ((q->state == QUESTION_WAITS ? push(s, no_gil, sizeof(no_gil) - 1)
-                                                     : push(s, late, sizeof(late) - 1)) == SESSION_E_FULL)
+        if (q->state == state && !s->lost) { /* not answered just now */
+                if (b.failed || push(s, b.data, b.n_data) == SESSION_E_FULL)
                         msec = GIL_MSEC;
                 else {
-                        q->state = q->state == QUESTION_WAITS ? QUESTION_NONE : QUESTION_OVERDUE;
+                        q->state = state == QUESTION_WAITS ? QUESTION_NONE : QUESTION_OVERDUE;
                         wake_ring();
                 }
         }
         pthread_mutex_unlock(&s->lock);
+        jsonbuf_done(&b);
         return msec;
+}
+
+int question_serve(Session *s) {
+        QuestionState state;
+        uint32_t type;
+        int64_t left;
+
+        pthread_mutex_lock(&s->lock);
+        state = s->lost ? QUESTION_NONE : s->question.state;
+        type = s->question.type;
+        left = s->question.due_ns - session_now_ns();
+        pthread_mutex_unlock(&s->lock);
+
+        if (state != QUESTION_WAITS && state != QUESTION_BEGUN)
+                return -1;
+        return left > 0 ? (int)((left + 999999) / 1000000) : serve_overdue(s, type, state);
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/figures.h"
 #include "agent/session.h"
 #include "agent/wake.h"
 #include "lib/console.h"
@@ -216,12 +217,21 @@ void session_receive_copies(Session *s, bool of_stdout, bool of_stderr) {
         pthread_mutex_unlock(&s->lock);
 }
 
+/* Under the lock. False: dropped and counted. */
+static bool push_copy(Session *s, uint32_t type, const void *data, size_t n) {
+        bool fits = queue_push_copy(&s->queue, type, s->run_id, data, n);
+
+        if (!fits)
+                figures_add(FIGURE_DROPPED, (long long)n);
+        return fits;
+}
+
 SessionUrgency session_copy(Session *s, const void *data, size_t n, bool is_stderr) {
         SessionUrgency urgency = SESSION_NOTHING;
 
         pthread_mutex_lock(&s->lock);
         if (!s->lost && (is_stderr ? s->copies_stderr : s->copies_stdout) &&
-            queue_push_copy(&s->queue, CONSOLE_OUTPUT, s->run_id, data, n) && !s->blocked)
+            push_copy(s, CONSOLE_OUTPUT, data, n) && !s->blocked)
                 urgency = s->queue.n_charged_copies > COPIES_URGENT ? SESSION_NOW : SESSION_SOON;
         pthread_mutex_unlock(&s->lock);
         return urgency;
@@ -230,7 +240,7 @@ SessionUrgency session_copy(Session *s, const void *data, size_t n, bool is_stde
 void session_offer_aside(Session *s, uint32_t run_id, uint32_t type, const void *data, size_t n) {
         pthread_mutex_lock(&s->lock);
         if (!s->lost && s->run != SESSION_RUNS_NOTHING && s->run_id == run_id)
-                queue_push_copy(&s->queue, type, run_id, data, n);
+                (void)push_copy(s, type, data, n);
         pthread_mutex_unlock(&s->lock);
         wake_ring();
 }

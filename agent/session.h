@@ -80,7 +80,7 @@ typedef enum QuestionState {
 
 typedef struct Question {
         QuestionState state;
-        int64_t due_ns;
+        int64_t begun_ns, due_ns;
         uint32_t type, id;
         char *payload; /* owned */
         size_t n_payload;

@@ -60,7 +60,7 @@ def test_questions_disturb_and_log_nothing(host, client):
     assert len(host.thread_names()) == 2
 
 
-@pytest.mark.parametrize("kind", [COMPLETE, HEALTH])
+@pytest.mark.parametrize("kind", [COMPLETE])
 def test_requests_that_are_not_served_are_answered(client, kind):
     assert client.ask(kind, "x")["error"] == "unsupported"
 

@@ -121,3 +121,77 @@ def test_a_child_begins_without_history():
         finally:
             os.kill(child, 9)
             os.unlink(path)
+
+
+# ----------------------------------------------------------------------------------------- health
+
+
+def test_health_tells_of_process_and_interpreter(host, client):
+    health = client.ask(HEALTH)
+    assert health["gil"] is True
+    assert health["pid"] == host.pid
+    assert 0 <= health["uptime"] < TIMEOUT
+    assert 3 <= health["threads"] <= 4  # the main one, the I/O thread, the one that answers
+    assert 1 << 20 < health["rss"] < 1 << 30
+    host.do("import resource; n = len(os.listdir('/proc/self/fd')) - 1")
+    host.do("print('LIMIT', n, resource.getrlimit(resource.RLIMIT_NOFILE)[0])")
+    n, limit = host.wait_out("^LIMIT").split()[1:]
+    assert (health["descriptors"], health["descriptors_max"]) == (int(n), int(limit))
+    assert (health["connections"], health["consoles"], health["dropped"]) == (1, 0, 0)
+    python = health["python"]
+    assert python["version"].startswith(".".join(map(str, target_version())))
+    assert 0 <= python["gil_wait_ms"] < 300
+    assert python["gc"]["enabled"] is True and len(python["gc"]["counts"]) == 3
+    assert python["loop"] is None
+
+
+def test_health_follows_what_happens(host, client):
+    host.do("import gc; gc.disable(); files = [open('/dev/null') for _ in range(10)]")
+    before = client.ask(HEALTH)
+    with Framed(host.path) as other:
+        other.hello()
+        open_console(other)
+        now = client.ask(HEALTH)
+        assert now["descriptors"] > before["descriptors"]
+        assert (now["connections"], now["consoles"]) == (2, 1)
+        assert now["python"]["gc"]["enabled"] is False
+    wait_for(lambda: client.ask(HEALTH)["connections"] == 1, "the connection is gone")
+    wait_for(lambda: client.ask(HEALTH)["consoles"] == 0, "the console is gone")
+
+
+def test_health_counts_what_was_dropped():
+    with Host(HOSTS / "noisy.py") as noisy, Framed(noisy.path) as client, Framed(noisy.path) as other:
+        client.hello(), other.hello()
+        open_console(client)
+        noisy.wait_more_out(25000)
+        assert wait_for(lambda: other.ask(HEALTH)["dropped"], "something is dropped") > 0
+
+
+def test_health_measures_the_loop():
+    code = (
+        "import asyncio, manhole, os, sys\n"
+        "async def main():\n"
+        "    other = asyncio.ensure_future(asyncio.Event().wait()); os.write(1, b'READY\\n')\n"
+        "    await asyncio.Event().wait()\n"
+        "manhole.install(verbose=False); asyncio.run(main())\n"
+    )
+    with Host("-c", code) as host, Framed(host.path) as client, Framed(host.path) as other:
+        client.hello(), other.hello()
+        loop = client.ask(HEALTH)["python"]["loop"]
+        assert loop["tasks"] == 2
+        assert 0 < loop["lag_ms"] < 100
+        number = client.request(EXEC, "import threading; await __import__('asyncio').sleep(0); threading.Event().wait(1)")
+        wait_for(lambda: other.ask(HEALTH)["python"]["loop"]["lag_ms"] is None, "the loop is late")
+        client.exec_end(number)
+
+
+def test_health_is_answered_while_the_gil_is_held(client):
+    number = client.request(EXEC, "print('go', flush=True)\nimport ctypes; ctypes.PyDLL(None).usleep(900_000)")
+    assert client.frame()[0] == OUTPUT
+    id = client.request(HEALTH)
+    while (frame := client.frame())[0] != ANSWER:
+        pass
+    health = json.loads(frame[2])
+    assert (frame[1], health["gil"], health["python"], health["consoles"]) == (id, False, None, 1)
+    client.exec_end(number)
+    assert client.ask(HEALTH)["gil"] is True

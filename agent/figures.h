@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+/*
+ * What the agent counts for the request `health`. Any thread; no lock, no Python API.
+ */
+
+typedef enum Figure {
+        FIGURE_CONNECTIONS, /* open now */
+        FIGURE_CONSOLES,    /* threads that run one, or an exec, now */
+        FIGURE_DROPPED,     /* bytes of output that found no room, ever */
+        _FIGURE_MAX,
+} Figure;
+
+void figures_add(Figure figure, long long n);
+long long figures_get(Figure figure);
+
+/* Child after fork: it has nothing of that. */
+void figures_fork_child(void);
