@@ -180,7 +180,8 @@ def test_health_measures_the_loop():
         loop = client.ask(HEALTH)["python"]["loop"]
         assert loop["tasks"] == 2
         assert 0 < loop["lag_ms"] < 100
-        number = client.request(EXEC, "import threading; await __import__('asyncio').sleep(0); threading.Event().wait(1)")
+        code = "import asyncio, threading; await asyncio.sleep(0); late = threading.Event().wait(1)"
+        number = client.request(EXEC, code)
         wait_for(lambda: other.ask(HEALTH)["python"]["loop"]["lag_ms"] is None, "the loop is late")
         client.exec_end(number)
 
