@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/frames.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
+#include "agent/changed.h"
 #include "agent/locals.h"
 #include "agent/look.h"
 
@@ -27,21 +29,22 @@ void frames_done(Frames *f) {
         Py_CLEAR(f->sources);
 }
 
-static bool stat_file(PyObject *file, struct stat *ret) {
+static bool look_at_file(PyObject *file, struct statx *ret) {
         PyObject *path = NULL;
         bool found;
 
-        found = PyUnicode_FSConverter(file, &path) && stat(PyBytes_AsString(path), ret) == 0;
+        found = PyUnicode_FSConverter(file, &path) && PyBytes_Size(path) > 0 &&
+                changed_look(AT_FDCWD, PyBytes_AsString(path), ret);
         PyErr_Clear();
         Py_XDECREF(path);
         return found;
 }
 
-/* The lines that linecache keeps, if they are those of the file as it is now. Borrowed. */
-static PyObject *cached_lines(Frames *f, PyObject *file) {
+/* The lines that linecache keeps, if they are those of the file as it is now; @st: NULL where there is
+ * none. Borrowed. */
+static PyObject *cached_lines(Frames *f, PyObject *file, const struct statx *st) {
         PyObject *entry = f->cache != NULL ? PyDict_GetItem(f->cache, file) : NULL; /* borrowed */
         PyObject *size, *modified, *lines;
-        struct stat st;
 
         if (entry == NULL || !PyTuple_Check(entry) || PyTuple_Size(entry) != 4)
                 return NULL;
@@ -53,11 +56,11 @@ static PyObject *cached_lines(Frames *f, PyObject *file) {
         /* Not from a file. */
         if (modified == Py_None)
                 return lines;
-        if (!PyFloat_Check(modified) || !stat_file(PyTuple_GetItem(entry, 3), &st))
+        if (!PyFloat_Check(modified) || st == NULL)
                 return NULL;
         /* In the words that os.stat() has for it. */
-        if (PyFloat_AsDouble(modified) != (double)st.st_mtim.tv_sec + 1e-9 * (double)st.st_mtim.tv_nsec ||
-            PyLong_AsLong(size) != (long)st.st_size) {
+        if (PyFloat_AsDouble(modified) != (double)st->stx_mtime.tv_sec + 1e-9 * st->stx_mtime.tv_nsec ||
+            PyLong_AsLong(size) != (long)st->stx_size) {
                 PyErr_Clear();
                 return NULL;
         }
@@ -82,24 +85,37 @@ static PyObject *read_lines(Frames *f, PyObject *file, PyObject *frame) {
         return lines;
 }
 
-/* What there is of a file: a list of lines, or None. A new reference, or NULL without an exception. */
-static PyObject *find_source(Frames *f, PyObject *file, PyObject *frame) {
-        PyObject *source = f->sources != NULL ? PyDict_GetItem(f->sources, file) : NULL; /* borrowed */
+/* What there is of a file: a list of lines, a str to show instead of any, or None. A new reference, or
+ * NULL without an exception. */
+static PyObject *read_source(Frames *f, PyObject *file, PyObject *frame) {
+        struct statx st;
+        bool found = look_at_file(file, &st);
+        PyObject *source;
 
-        if (source == NULL)
-                source = cached_lines(f, file);
-        else {
-                Py_INCREF(source);
-                return source;
-        }
-        Py_XINCREF(source);
+        if (found && changed_since(&st))
+                return PyUnicode_FromString(CHANGED_REMARK);
+        source = cached_lines(f, file, found ? &st : NULL);
         if (source == NULL)
                 source = read_lines(f, file, frame);
+        else
+                Py_INCREF(source);
         if (source == NULL) {
                 Py_INCREF(Py_None);
                 source = Py_None;
         }
-        if (f->sources != NULL && PyDict_SetItem(f->sources, file, source) < 0)
+        return source;
+}
+
+/* Once for each file. A new reference, or NULL without an exception. */
+static PyObject *find_source(Frames *f, PyObject *file, PyObject *frame) {
+        PyObject *source = f->sources != NULL ? PyDict_GetItem(f->sources, file) : NULL; /* borrowed */
+
+        if (source != NULL) {
+                Py_INCREF(source);
+                return source;
+        }
+        source = read_source(f, file, frame);
+        if (source != NULL && f->sources != NULL && PyDict_SetItem(f->sources, file, source) < 0)
                 PyErr_Clear();
         return source;
 }
@@ -112,6 +128,8 @@ static PyObject *source_line(Frames *f, PyObject *file, PyObject *number, PyObje
         source = find_source(f, file, frame);
         if (source != NULL && PyList_Check(source) && n >= 1 && n <= PyList_Size(source))
                 line = PyList_GetItem(source, n - 1); /* borrowed, of a list that we keep */
+        if (source != NULL && PyUnicode_Check(source))
+                line = source;
         if (line != NULL && PyUnicode_Check(line))
                 stripped = PyObject_CallMethod(line, "strip", NULL);
         PyErr_Clear();

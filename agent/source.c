@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/changed.h"
 #include "agent/clock.h"
 
 #define FILE_SIZE_MAX (4 * 1024 * 1024)
@@ -82,17 +82,20 @@ static char *unescape(const char *name, size_t n) {
 
 /* Reads the whole file, if it is a file. */
 static void load(SourceFile *f, const char *path) {
-        struct stat st;
+        struct statx file;
         int fd;
 
         /* What is not a file must not be waited for. */
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0)
                 return;
-        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= FILE_SIZE_MAX)
-                f->data = malloc((size_t)st.st_size);
-        while (f->data != NULL && f->n_data < (size_t)st.st_size) {
-                ssize_t n = read(fd, f->data + f->n_data, (size_t)st.st_size - f->n_data);
+        if (changed_look(fd, "", &file) && S_ISREG(file.stx_mode)) {
+                f->changed = changed_since(&file);
+                if (!f->changed && file.stx_size > 0 && file.stx_size <= FILE_SIZE_MAX)
+                        f->data = malloc(file.stx_size);
+        }
+        while (f->data != NULL && f->n_data < file.stx_size) {
+                ssize_t n = read(fd, f->data + f->n_data, file.stx_size - f->n_data);
 
                 if (n <= 0)
                         break;
@@ -128,6 +131,11 @@ bool source_line(SourceCache *c, const char *name, size_t n_name, long line, con
         const char *p, *end, *newline;
         size_t n;
 
+        if (f != NULL && f->changed) {
+                *ret = CHANGED_REMARK;
+                *ret_n = strlen(CHANGED_REMARK);
+                return true;
+        }
         if (f == NULL || f->data == NULL || line < 1)
                 return false;
         p = f->data;

@@ -14,6 +14,7 @@
 typedef struct SourceFile {
         char *name; /* owned */
         char *data; /* owned; NULL: cannot be read */
+        bool changed; /* see changed.h */
         size_t n_data;
 } SourceFile;
 
@@ -29,7 +30,7 @@ void source_done(SourceCache *c);
 
 /*
  * Points @ret at a line (from 1) of a file as faulthandler names it, in ASCII with escapes; without
- * indentation and newline. False when it cannot be had. Valid until the next call.
+ * indentation and newline; the remark where the file has changed. False when it cannot be had. Valid until the next call.
  */
 bool source_line(SourceCache *c, const char *name, size_t n_name, long line, const char **ret,
                  size_t *ret_n);

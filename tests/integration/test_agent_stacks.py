@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What stacks say beside python-manhole's format: who has the GIL, tasks of asyncio, and how the
-request `tasks` has them."""
+"""What stacks say beside python-manhole's format: who has the GIL, source files that have
+changed, variables, tasks of asyncio, and how the request `tasks` has them."""
 import pytest
 
 from agentlib import *
@@ -63,6 +63,84 @@ def test_who_has_the_gil_is_told_with_it():
             return has and len(waits) == 1
 
         wait_for(told, "one has it, and the others wait")
+
+
+REMARK = "  [source file changed after the process started]"
+
+APPLICATION = """
+import ctypes, os, sys
+import manhole
+manhole.install(verbose=False)
+def wait():
+    os.write(1, b'READY\\n')
+    sys.stdin.readline()
+    buffer = ctypes.create_string_buffer(1)
+    sys.setswitchinterval(1000)
+    ctypes.PyDLL(None).write(1, b'HOLDS\\n', 6)
+    ctypes.PyDLL(None).read(0, buffer, 1)
+    sys.setswitchinterval(0.005)
+wait()
+"""
+
+
+def rewrite(path):
+    path.write_text("# Another line.\n" + path.read_text())
+
+
+def replace(path):
+    """As an upgrade does that keeps the times of its files."""
+    new = path.with_suffix(".new")
+    new.write_text("# Another line.\n" + path.read_text())
+    os.utime(new, (1_000_000_000, 1_000_000_000))
+    new.rename(path)
+
+
+@pytest.mark.parametrize("change", [rewrite, replace])
+def test_source_that_has_changed_is_not_shown(tmp_path, change):
+    path = tmp_path / "application.py"
+    path.write_text(APPLICATION)
+    with Host(path) as host, framed(host) as client:
+        assert "in <module>\n  wait()\n" in stacks(client) and REMARK not in stacks(client)
+        # Neither is a change: it is the same file.
+        path.chmod(0o755)
+        os.link(path, tmp_path / "link")
+        assert REMARK not in stacks(client)
+        change(path)
+        if change is replace:
+            born = subprocess.run(["stat", "-c", "%W", path], capture_output=True, text=True, check=True)
+            if int(born.stdout) == 0:
+                pytest.skip("the file system does not say when a file came into being")
+        text = stacks(client)
+        assert f"in <module>\n{REMARK}\n" in text and f"in wait\n{REMARK}\n" in text
+        assert "  wait()" not in text
+        host.process.stdin.write(b"\n")
+        host.process.stdin.flush()
+        host.wait_out("^HOLDS$")
+        answer = client.ask(STACKS)
+        assert not answer["gil"] and f"in <module>\n{REMARK}\n" in answer["text"]
+
+
+def test_source_that_changed_before_a_fork_is_not_shown_in_the_child(tmp_path):
+    path = tmp_path / "application.py"
+    path.write_text(
+        "import os, sys, time, manhole\nmanhole.install(verbose=False, reinstall_delay=0)\n"
+        "os.write(1, b'READY\\n')\nsys.stdin.readline()\n"
+        "if os.fork() == 0:\n    os.write(1, b'PID %d\\n' % os.getpid())\nsys.stdin.readline()\n"
+    )
+    with Host(path) as host:
+        rewrite(path)
+        host.process.stdin.write(b"\n")
+        host.process.stdin.flush()
+        pid = int(host.wait_out("^PID").split()[1])
+        child = f"/tmp/manhole-{pid}"
+        try:
+            wait_for(lambda: is_listening(child), "the child listens")
+            with Plain(child) as client:
+                assert REMARK.encode() in client.until(BANNER_END)
+        finally:
+            os.kill(pid, 9)
+            wait_for(lambda: not is_listening(child), "the child is gone")
+            os.unlink(child)
 
 
 def tasks_host(n_extra=0):
