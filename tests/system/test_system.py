@@ -286,6 +286,18 @@ def test_a_group_is_granted_the_units_of_a_pattern(team):
     assert as_user("member", "exec", doomed, "1").returncode == 4
 
 
+def test_a_process_in_a_user_namespace_without_root_is_entered(manholed):
+    manholed.run("systemd-run", "--unit=rootless", "--uid=visitor", "-E", f"PYTHONPATH={variable('agentdir')}",
+                 "-E", "PYTHONMANHOLE=", "/usr/bin/unshare", "--user", "--map-root-user", "/usr/bin/python3", "-c",
+                 "import signal; signal.pause()")
+    pid = manholed.pid("rootless.service")
+    await_true(lambda: [t for t in manholed.targets() if t["pid"] == pid], "rootless.service is not listed")
+    for user in "root", "visitor":
+        out = manholed.run("runuser", "-u", user, "--", "manholectl", "exec", pid, "import os; print(os.getuid())")
+        assert out.stdout == "0\n"
+    manholed.run("systemctl", "stop", "rootless.service")
+
+
 def test_a_stale_socket_is_removed_and_recorded(manholed):
     manholed.run("systemctl", "start", "doomed.service")
     pid = manholed.pid("doomed.service")
