@@ -51,6 +51,9 @@ def environment(**changes):
             PYTHONMALLOC="malloc",
             ASAN_OPTIONS="detect_leaks=0:" + os.environ.get("ASAN_OPTIONS", ""),
         )
+    if "thread" in os.environ.get("MANHOLED_SANITIZER", ""):
+        library = subprocess.run(["gcc", "-print-file-name=libtsan.so"], capture_output=True, text=True).stdout.strip()
+        env.update(LD_PRELOAD=library, TSAN_OPTIONS="die_after_fork=0:" + os.environ.get("TSAN_OPTIONS", ""))
     env.update({k: str(v) for k, v in changes.items() if v is not None})
     for name in [k for k, v in changes.items() if v is None]:
         env.pop(name, None)
