@@ -161,6 +161,10 @@ class Daemon:
         wanted = {f"MANHOLE_{k.upper()}": str(v) for k, v in wanted.items()}
         return [r for r in found if all(r.get(k) == v for k, v in wanted.items())]
 
+    def removed(self):
+        """Records of stale sockets in the daemon's own folder: /tmp is everybody's."""
+        return [r for r in self.events(event="stale") if r["MANHOLE_SOCKET"].startswith(f"{self.scan}/")]
+
     def wait_event(self, **wanted):
         return wait_for(lambda: self.events(**wanted), f"a record {wanted}")[0]
 

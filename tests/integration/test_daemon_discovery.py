@@ -102,7 +102,7 @@ def test_two_thousand_sockets_at_once(daemon):
     for s in sockets:
         s.close()
     wait_for(lambda: not daemon.listed() and not os.listdir(daemon.scan), "all stale ones to go")
-    assert {r["MANHOLE_SOCKET"] for r in daemon.events(event="stale")} == {f"{daemon.scan}/manhole-{n}" for n in names}
+    assert {r["MANHOLE_SOCKET"] for r in daemon.removed()} == {f"{daemon.scan}/manhole-{n}" for n in names}
 
 
 def test_what_came_while_inotify_lost_events_is_found(daemon):
@@ -214,7 +214,7 @@ def test_only_the_dead_are_removed(daemon):
         assert listed[bound.pid]["state"] == "live"
         assert listed[closed.pid]["state"] == "stale"
         assert listed[named.pid]["state"] == "stale"
-        assert len(daemon.events(event="stale")) == 2
+        assert len(daemon.removed()) == 2
         for pid in (closed.pid, named.pid):
             assert daemon.refused(pid) == "TargetGone"
             _, status = daemon.call(f"{BROKER}.Status", {"target": str(pid)})
@@ -230,7 +230,7 @@ def test_a_process_that_ends_at_once_is_stale_all_the_same(daemon):
             peer.process.wait(TIMEOUT)
             pids.append(peer.pid)
     wait_for(lambda: not os.listdir(daemon.scan), "their removal", timeout=8)
-    assert {int(r["MANHOLE_TARGET_PID"]) for r in daemon.events(event="stale")} == set(pids)
+    assert {int(r["MANHOLE_TARGET_PID"]) for r in daemon.removed()} == set(pids)
 
 
 def test_a_dead_parents_socket_that_a_child_holds_is_untrusted_and_stays(daemon):
