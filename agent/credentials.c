@@ -30,45 +30,52 @@ PyObject *credentials_get_peercred(PyObject *self, PyObject *socket) {
         return Py_BuildValue("(lkk)", (long)peer.pid, (unsigned long)peer.uid, (unsigned long)peer.gid);
 }
 
-/* A uid that the application speaks of: anything that is no number is nobody's. */
-static bool is_allowed(PyObject *uid) {
-        long number = PyLong_Check(uid) ? PyLong_AsLong(uid) : -1;
+/* GIL held. Raises SuspiciousClient. */
+static void refuse(PyObject *pid, PyObject *uid, PyObject *gid) {
+        PyErr_Format(errors_get(ERROR_SUSPICIOUS_CLIENT),
+                     settings_get()->service.root_only
+                             ? "Can't accept client with PID:%S UID:%S GID:%S. It doesn't match ROOT."
+                             : "Can't accept client with PID:%S UID:%S GID:%S. It doesn't match the current "
+                               "EUID:%lu or ROOT.",
+                     pid, uid, gid, (unsigned long)geteuid());
+}
 
-        if (PyErr_Occurred())
+/* Checks (pid, uid, gid), and takes them over. Anything that is no number is nobody's uid. */
+static PyObject *check_consume(PyObject *credentials) {
+        PyObject *tuple = credentials == NULL ? NULL : PySequence_Tuple(credentials), *pid, *uid, *gid;
+        Peer peer = { .uid = (uid_t)-1 };
+        long number = -1;
+
+        Py_XDECREF(credentials);
+        if (tuple == NULL)
+                return NULL;
+        if (!PyArg_ParseTuple(tuple, "OOO", &pid, &uid, &gid)) {
+                Py_DECREF(tuple);
+                return NULL;
+        }
+        if (PyLong_Check(uid))
+                number = PyLong_AsLong(uid);
+        if (number >= 0 && number < (uid_t)-1)
+                peer.uid = (uid_t)number;
+        if (PyErr_Occurred() || !peer_allowed(&peer, settings_get()->service.root_only)) {
                 PyErr_Clear();
-        return number == 0 ||
-               (number > 0 && (uid_t)number == geteuid() && !settings_get()->service.root_only);
+                refuse(pid, uid, gid);
+                Py_CLEAR(tuple);
+        }
+        return tuple;
 }
 
 PyObject *credentials_check(PyObject *self, PyObject *socket) {
-        PyObject *function, *result = NULL, *credentials = NULL, *pid, *uid, *gid;
+        PyObject *credentials = check_consume(credentials_get_peercred(self, socket)), *function, *said = NULL;
 
-        if (hooks_replaced(HOOK_GET_PEERCRED)) {
-                function = hooks_get(HOOK_GET_PEERCRED);
-                if (function != NULL)
-                        result = PyObject_CallFunctionObjArgs(function, socket, NULL);
-                Py_XDECREF(function);
-        } else
-                result = credentials_get_peercred(self, socket);
-        if (result != NULL)
-                credentials = PySequence_Tuple(result);
-        Py_XDECREF(result);
-        if (credentials == NULL)
-                return NULL;
-        if (!PyArg_ParseTuple(credentials, "OOO", &pid, &uid, &gid)) {
-                Py_DECREF(credentials);
-                return NULL;
-        }
-        if (!is_allowed(uid)) {
-                PyErr_Format(errors_get(ERROR_SUSPICIOUS_CLIENT),
-                             settings_get()->service.root_only
-                                     ? "Can't accept client with PID:%S UID:%S GID:%S. It doesn't match ROOT."
-                                     : "Can't accept client with PID:%S UID:%S GID:%S. It doesn't match the "
-                                       "current EUID:%lu or ROOT.",
-                             pid, uid, gid, (unsigned long)geteuid());
-                Py_CLEAR(credentials);
-        }
-        return credentials;
+        if (credentials == NULL || !hooks_replaced(HOOK_GET_PEERCRED))
+                return credentials;
+        Py_DECREF(credentials);
+        function = hooks_get(HOOK_GET_PEERCRED);
+        if (function != NULL)
+                said = PyObject_CallFunctionObjArgs(function, socket, NULL);
+        Py_XDECREF(function);
+        return check_consume(said);
 }
 
 bool credentials_replaced(void) {

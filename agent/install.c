@@ -26,6 +26,7 @@
 
 static struct {
         bool installed;
+        bool asked;  /* for a first one, and it was not refused */
         long number; /* of the installation */
         bool ready;  /* what is done once a process is done */
 } install;
@@ -219,6 +220,7 @@ PyObject *install_install(PyObject *self, PyObject *args) {
                 return PyErr_Format(PyExc_TypeError, "options: a dict is wanted");
         if (options_parse(kwargs, &o) < 0)
                 return NULL;
+        install.asked = true;
         if (disabled()) {
                 options_done(&o);
                 return PyLong_FromLong(0);
@@ -329,10 +331,23 @@ PyObject *install_locals(PyObject *self, PyObject *args) {
         return locals;
 }
 
+PyObject *install_listener_thread(PyObject *self, PyObject *args) {
+        PyThreadState *gil = PyEval_SaveThread();
+        unsigned long id;
+        pid_t native_id;
+        bool alive;
+
+        alive = listener_thread(&id, &native_id);
+        PyEval_RestoreThread(gil);
+        if (!alive)
+                Py_RETURN_NONE;
+        return Py_BuildValue("(kl)", id, (long)native_id);
+}
+
 PyObject *install_log(PyObject *self, PyObject *text) {
         PyObject *bytes;
 
-        if (install.number == 0)
+        if (!install.asked)
                 return PyErr_Format(errors_get(ERROR_NOT_INSTALLED), "Manhole is not installed!");
         bytes = PyUnicode_AsEncodedString(text, "ascii", "ignore");
         if (bytes == NULL)

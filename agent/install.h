@@ -26,5 +26,8 @@ PyObject *install_dump(PyObject *self, PyObject *args, PyObject *kwargs);
 /* locals() -> dict: the option, which all handle_connection_exec() share. */
 PyObject *install_locals(PyObject *self, PyObject *args);
 
+/* listener_thread() -> (ident, native id), or None where no socket is open. */
+PyObject *install_listener_thread(PyObject *self, PyObject *args);
+
 /* log(text): a line as the agent's own. NotInstalled before the first installation. */
 PyObject *install_log(PyObject *self, PyObject *text);

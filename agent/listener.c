@@ -40,6 +40,8 @@ static struct {
         unsigned n_changes;    /* of the endpoint: what was to be opened later, and is it still wanted? */
         bool finished;         /* the process ends: no socket any more */
         bool thread;           /* the I/O thread lives */
+        unsigned long thread_id; /* of it, as Python knows it; 0 while it has yet to begin */
+        pid_t native_id;
         bool stopping;         /* tell and close every client */
         int epoll_fd;          /* owned; open while the thread lives */
         Session *sessions;     /* referenced */
@@ -319,6 +321,11 @@ static void *io_main(void *arg) {
         bool stopping;
 
         thread_set_name("Manhole");
+        pthread_mutex_lock(&listener.lock);
+        listener.thread_id = (unsigned long)pthread_self();
+        listener.native_id = gettid();
+        pthread_cond_broadcast(&listener.changed);
+        pthread_mutex_unlock(&listener.lock);
         while (!thread_is_over(&stopping)) {
                 int n;
 
@@ -365,7 +372,21 @@ static int start_thread(void) {
                 return r;
         }
         listener.thread = true;
+        listener.thread_id = 0;
         return 0;
+}
+
+bool listener_thread(unsigned long *ret_id, pid_t *ret_native_id) {
+        bool alive;
+
+        pthread_mutex_lock(&listener.lock);
+        while (listener.thread && listener.thread_id == 0)
+                (void)wait_change(STOP_NSEC);
+        alive = listener.thread && listener.endpoint.fd >= 0;
+        *ret_id = listener.thread_id;
+        *ret_native_id = listener.native_id;
+        pthread_mutex_unlock(&listener.lock);
+        return alive;
 }
 
 /* @n_changes: gives up if the endpoint has changed since it was that. */

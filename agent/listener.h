@@ -48,6 +48,9 @@ void listener_stop(void);
 /* Serves a session whose connection did not come through the socket. Any thread. 0 or negative errno. */
 int listener_adopt(Session *s);
 
+/* The I/O thread, as Python and as the kernel know it. False where there is none. GIL not held. */
+bool listener_thread(unsigned long *ret_id, pid_t *ret_native_id);
+
 /* Gives every console a copy of what another thread has written. Any thread. */
 void listener_copy(const void *data, size_t n, bool is_stderr);
 

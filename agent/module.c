@@ -20,6 +20,8 @@ static PyMethodDef methods[] = {
         { "activate", install_activate, METH_O, "activate(number)\n\nOpens that installation's socket." },
         { "oneshot", install_oneshot, METH_O, "oneshot(number)\n\nServes one client in this thread." },
         { "locals", install_locals, METH_NOARGS, "locals() -> dict\n\nThe option." },
+        { "listener_thread", install_listener_thread, METH_NOARGS,
+          "listener_thread() -> (ident, native id) or None" },
         { "log", install_log, METH_O, "log(text)\n\nWrites a line as the agent's own." },
         { "notice", hooks_notice, METH_VARARGS, "notice(name, value)\n\nThe package's attribute has changed." },
         { "get_peercred", credentials_get_peercred, METH_O,

@@ -26,7 +26,10 @@ __all__ = [
     "ALL_SIGNALS",
     "AlreadyInstalled",
     "ConfigurationConflict",
+    "Logger",
     "Manhole",
+    "ManholeConnectionThread",
+    "ManholeThread",
     "NotInstalled",
     "SuspiciousClient",
     "check_credentials",
@@ -39,6 +42,9 @@ __all__ = [
 ]
 
 
+_MANHOLE = None
+
+
 class Manhole:
     """What install() has put in place."""
 
@@ -47,6 +53,17 @@ class Manhole:
     def release(self):
         """Removes the socket and the signal handler. Consoles that are open stay."""
         _agent.release(self._number)
+
+    @property
+    def thread(self):
+        """The listener, as far as it is like a threading.Thread: ident, native_id, is_alive()."""
+        from manhole._threads import Listener
+
+        return Listener()
+
+    @property
+    def locals(self):
+        return _agent.locals()
 
     def activate_on_signal(self, signum=None, frame=None):
         """Opens the socket: the handler of activate_on."""
@@ -80,18 +97,32 @@ def install(verbose=True, verbose_destination=2, strict=True, **kwargs):
     ValueError with its name; activate_on together with oneshot_on raises ConfigurationConflict.
     """
     kwargs.update(verbose=verbose, verbose_destination=verbose_destination, strict=strict)
+    global _MANHOLE
     manhole = Manhole()
     manhole._number = _agent.install(kwargs, manhole)
+    _MANHOLE = manhole
     return manhole
 
 
+# Not at import: `signal` alone, and `threading` alone, take longer than all the rest.
+_LAZY = {"Logger", "ManholeThread", "ManholeConnectionThread"}
+
+
 def __getattr__(name):
-    # Not at import: the module `signal` takes longer than all the rest.
-    if name == "ALL_SIGNALS":
+    if name in _LAZY:
+        from manhole import _threads
+
+        value = getattr(_threads, name)
+    elif name == "_LOG":
+        value = __getattr__("Logger")()
+    elif name == "ALL_SIGNALS":
         import signal
 
-        return [int(s) for s in signal.valid_signals()]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = [int(s) for s in signal.valid_signals()]
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
 class _Package(type(_agent)):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 from os import PathLike
 from socket import socket
+from threading import Thread
 from types import FrameType
 from typing import Any, Callable, Iterable, Optional, Protocol, Union
 
@@ -17,7 +18,45 @@ class _Socket(Protocol):
 class _Destination(Protocol):
     def write(self, text: str, /) -> object: ...
 
+class Logger:
+    @staticmethod
+    def time() -> float: ...
+    def __call__(self, message: object, *args: object) -> None: ...
+
+class _Listener(Protocol):
+    name: str
+    daemon: bool
+    @property
+    def ident(self) -> Optional[int]: ...
+    @property
+    def native_id(self) -> Optional[int]: ...
+    def is_alive(self) -> bool: ...
+
+_Handler = Union[str, Callable[[socket], object]]
+
+class ManholeThread(Thread):
+    def __init__(
+        self,
+        get_socket: Callable[[], socket],
+        sigmask: Optional[Iterable[int]],
+        start_timeout: float,
+        connection_handler: _Handler,
+        bind_delay: Optional[float] = None,
+        daemon_connection: bool = False,
+    ) -> None: ...
+    def clone(self, **kwargs: Any) -> ManholeThread: ...
+
+class ManholeConnectionThread(Thread):
+    def __init__(self, client: socket, connection_handler: _Handler, daemon: bool = False) -> None: ...
+
+_LOG: Logger
+_MANHOLE: Optional[Manhole]
+
 class Manhole:
+    @property
+    def thread(self) -> _Listener: ...
+    @property
+    def locals(self) -> dict[str, Any]: ...
     def release(self) -> None: ...
     def activate_on_signal(
         self, signum: Optional[int] = None, frame: Optional[FrameType] = None
@@ -41,7 +80,7 @@ def install(
     locals: Optional[dict[str, Any]] = None,
     daemon_connection: bool = False,
     redirect_stderr: bool = True,
-    connection_handler: Union[str, Callable[[socket], object]] = "repl",
+    connection_handler: _Handler = "repl",
     start_timeout: float = 0.5,
     accept: Optional[str] = None,
 ) -> Manhole: ...

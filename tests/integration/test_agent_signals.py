@@ -116,8 +116,11 @@ def test_child_of_fork_waits_for_the_signal_too():
     with plain_host("activate_on='USR1', reinstall_delay=0.01") as host:
         host.process.send_signal(signal.SIGUSR1)
         opened(host)
-        host.do("pid = os.fork()\nif not pid:\n    import time\n    while True: time.sleep(0.01)")
-        host.do("write_raw('CHILD %d' % pid)")
+        # The child says so itself: Python forgets what comes before it is set up again.
+        host.do(
+            "pid = os.fork()\nif not pid:\n    import time; write_raw('CHILD %d' % os.getpid())\n"
+            "    while True: time.sleep(0.01)"
+        )
         child = int(host.wait_out("^CHILD").split()[1])
         path = f"/tmp/manhole-{child}"
         try:
