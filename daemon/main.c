@@ -14,6 +14,7 @@
 
 #include "daemon/config.h"
 #include "daemon/descriptors.h"
+#include "daemon/explain.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "daemon/resolver.h"
@@ -27,6 +28,7 @@ static const char *arg_config;
 static const char *arg_record;
 static const char *arg_log_level;
 static bool arg_check;
+static ExplainQuestion arg_explain; /* no pid: none */
 static Config arg_scan; /* only its folders */
 
 static void help(void) {
@@ -38,6 +40,7 @@ static void help(void) {
                "     --record=WHERE       journal, file:DIR or none\n"
                "     --log-level=LEVEL    err, warning, notice, info or debug\n"
                "     --check-config       Read the configuration, print its rules and what is wrong, and exit\n"
+               "     --explain=USER:PID   Say what the rules let a user do to a process, and exit\n"
                "  -h --help               Show this help\n"
                "     --version            Show the version\n\n"
                "See manholed(8).\n",
@@ -51,6 +54,7 @@ enum {
         ARG_RECORD,
         ARG_LOG_LEVEL,
         ARG_CHECK,
+        ARG_EXPLAIN,
         ARG_VERSION,
 };
 
@@ -63,6 +67,7 @@ static int parse_argv(int argc, char **argv) {
                 { "record", required_argument, NULL, ARG_RECORD },
                 { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
                 { "check-config", no_argument, NULL, ARG_CHECK },
+                { "explain", required_argument, NULL, ARG_EXPLAIN },
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, ARG_VERSION },
                 {},
@@ -89,6 +94,13 @@ static int parse_argv(int argc, char **argv) {
                         arg_log_level = optarg;
                         break;
                 case ARG_CHECK:
+                        arg_check = true;
+                        break;
+                case ARG_EXPLAIN:
+                        if (explain_parse(optarg, &arg_explain) < 0) {
+                                fprintf(stderr, "manholed: --explain=USER:PID, not '%s'\n", optarg);
+                                return -EINVAL;
+                        }
                         arg_check = true;
                         break;
                 case 'h':
@@ -165,10 +177,13 @@ static int load(Config *config) {
         return r ?: default_record(config);
 }
 
-static void check_policy(Policy *policy) {
+static int check_policy(Policy *policy) {
         resolve_policy(policy);
         rule_warn(policy);
+        if (arg_explain.pid > 0)
+                return explain(policy, &arg_explain, stdout);
         rule_print_all(policy, stdout);
+        return 0;
 }
 
 static int run(void) {
@@ -180,10 +195,10 @@ static int run(void) {
         r = load(&config);
         if (r == -ENXIO)
                 log_error("Neither XDG_STATE_HOME nor HOME is set: give --record=");
-        if (r == 0 && arg_check)
-                check_policy(&config.policy);
-        if (r < 0 || arg_check)
+        if (r < 0)
                 return r;
+        if (arg_check)
+                return check_policy(&config.policy);
         r = default_control();
         if (r < 0 && sd_listen_fds(0) == 0) {
                 log_error("XDG_RUNTIME_DIR is not set: give --control=");

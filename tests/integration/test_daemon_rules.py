@@ -325,6 +325,34 @@ def test_a_rule_that_never_decides_is_told():
     assert "FILE:5" in line and '[Grant "b"]' in line and '[Deny "a"]' in line
 
 
+def explain(question, *rules):
+    path = place().folder(0o755) / "manholed.conf"
+    path.write_text("".join(rules))
+    done = subprocess.run([place().path / "daemon" / "manholed", f"--explain={question}", f"--config={path}"],
+                          capture_output=True, text=True, timeout=TIMEOUT)
+    return done.returncode, done.stdout.replace(str(path), "FILE"), done.stderr
+
+
+def test_what_rules_would_decide_is_explained_before_they_are_in_force():
+    with sleeper(ALICE) as alices:
+        rules = (rule("Deny", "a", f"User={BOB}", f"Executable={os.path.realpath(PYTHON)}", "Mode=control"),
+                 rule("Grant", "b", f"User={BOB}", "Group=daemon", "TargetUser=*", "Mode=observe control"))
+        nothing = "the target belongs to another user, and no rule grants this"
+        for user, control in (BOB, 'refused: denied by [Deny "a"], FILE:1'), ("daemon", 'allowed: granted by [Grant "b"], FILE:5'):
+            status, out, err = explain(f"{user}:{alices.pid}", *rules)
+            assert (status, err) == (0, "")
+            assert f"process {alices.pid} of uid {ALICE}, " in out and os.path.realpath(PYTHON) in out
+            assert [line.split(None, 1) for line in out.splitlines()[1:]] == [
+                ["observe", 'allowed: granted by [Grant "b"], FILE:5'], ["watch", f"refused: {nothing}"],
+                ["control", control], ["terminate", f"refused: {nothing}"], ["inject", f"refused: {nothing}"]]
+    assert explain(f"{BOB}:{alices.pid}")[0] == 1  # it has ended
+    assert explain(f"nobody-at-all:{os.getpid()}")[0] == 1
+    assert explain("root:1", "[Nonsense]\n")[0] == 1
+    for question in "root", "root:", ":1", "root:x", "root:0", "x" * 300 + ":1":
+        status, out, err = explain(question)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+
+
 def test_the_manual_has_every_mode():
     manual = (SOURCE / "daemon" / "manholed.8").read_text()
     assert re.findall(r"^(\w+)\tT{$", manual, re.MULTILINE)[1:] == MODES
