@@ -39,7 +39,7 @@ def test_no_template_is_left_unfilled(installed):
 
 def test_the_example_configuration_is_understood(build, installed, tmp_path):
     example, = [path for path in installed.rglob("manholed.conf") if "doc" in path.parts]
-    for text in example.read_text(), re.sub("(?m)^#(?=[A-Z][A-Za-z]+=|\[)", "", example.read_text()):
+    for text in example.read_text(), re.sub(r"(?m)^#(?=[A-Z][A-Za-z]+=|\[)", "", example.read_text()):
         (tmp_path / "conf").write_text(text)
         subprocess.run([build / "daemon/manholed", f"--config={tmp_path}/conf", "--check-config"], check=True)
 
