@@ -12,6 +12,7 @@
 #define NESTED_MAX 8
 #define CALLBACKS_MAX 64
 #define DEPTH_MAX 1000
+#define NAME_MAX_SHOWN 100
 
 /* While a set is copied, a destructor may change it. */
 #define COPY_TRIES 5
@@ -404,4 +405,36 @@ int aio_walk(AioTasks *a, int (*visit)(AioTasks *a, size_t task, size_t depth, v
                 if (!a->tasks[i].visited)
                         r = walk_from(a, i, visit, arg);
         return r;
+}
+
+const char *aio_state_name(AioState state) {
+        static const char *const names[] = {
+                [AIO_READY] = "ready",
+                [AIO_RUNNING] = "running",
+                [AIO_WAITING] = "waiting",
+        };
+
+        return names[state];
+}
+
+PyObject *aio_quote(const AioTask *t) {
+        PyObject *shown, *printable, *quoted = NULL;
+
+        if (t->name == NULL)
+                return PyUnicode_FromString("?");
+        shown = PyUnicode_Substring(t->name, 0, NAME_MAX_SHOWN);
+        printable = shown != NULL ? PyObject_CallMethod(shown, "isprintable", NULL) : NULL;
+        if (printable != NULL)
+                quoted = PyUnicode_FromFormat(printable == Py_True ? "\"%U\"" : "%R", shown);
+        Py_XDECREF(printable);
+        Py_XDECREF(shown);
+        return quoted;
+}
+
+PyObject *aio_frames(const AioTask *t) {
+        PyObject *frames = PyList_New(0);
+
+        if (frames != NULL && t->coroutine != NULL && awaits_frames(t->coroutine, frames) < 0)
+                Py_CLEAR(frames);
+        return frames;
 }

@@ -180,8 +180,7 @@ int frames_append(Frames *f, PyObject *lines, PyObject *frame) {
         return r == 0 && f->locals > 0 ? locals_append(lines, frame, &f->locals) : r;
 }
 
-/* The frame and its callers, the newest first. NULL with an exception set. */
-static PyObject *collect(PyObject *frame) {
+PyObject *frames_collect(PyObject *frame) {
         PyObject *frames = PyList_New(0);
 
         Py_INCREF(frame);
@@ -199,7 +198,7 @@ static PyObject *collect(PyObject *frame) {
 }
 
 int frames_append_stack(Frames *f, PyObject *lines, PyObject *frame) {
-        PyObject *frames = collect(frame);
+        PyObject *frames = frames_collect(frame);
         Py_ssize_t n = frames != NULL ? PyList_Size(frames) : 0;
         int r = frames != NULL ? 0 : -1;
 

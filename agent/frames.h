@@ -38,5 +38,8 @@ void frames_place_done(FramePlace *p);
 /* Appends one frame to a list of str. 0, or -1 with an exception set. */
 int frames_append(Frames *f, PyObject *lines, PyObject *frame);
 
+/* A frame and those that called it, the newest first: a new list, or NULL with an exception set. */
+PyObject *frames_collect(PyObject *frame);
+
 /* Appends a frame and those that called it, the oldest first. */
 int frames_append_stack(Frames *f, PyObject *lines, PyObject *frame);

@@ -66,22 +66,28 @@ static Py_ssize_t count(PyObject *o) {
                                   : -1;
 }
 
-/* `<NAME object at 0x…>`. */
-static int put_object(Writer *w, PyObject *o) {
+PyObject *glimpse_type(PyObject *type) {
         static const char begin[] = "<class '", end[] = "'>";
-        PyObject *text = type_text((PyObject *)Py_TYPE(o)), *name = NULL;
-        Py_ssize_t n = count(o);
-        int r = -1;
+        PyObject *text = type_text(type), *name = NULL;
 
         if (text != NULL)
                 name = PyUnicode_Substring(text, sizeof(begin) - 1,
                                            PyUnicode_GetLength(text) - (Py_ssize_t)(sizeof(end) - 1));
+        Py_XDECREF(text);
+        return name;
+}
+
+/* `<NAME object at 0x…>`. */
+static int put_object(Writer *w, PyObject *o) {
+        PyObject *name = glimpse_type((PyObject *)Py_TYPE(o));
+        Py_ssize_t n = count(o);
+        int r = -1;
+
         if (name != NULL && n >= 0)
                 r = put_consume(w, PyUnicode_FromFormat("<%U object at %p with %zd items>", name, (void *)o, n));
         else if (name != NULL)
                 r = put_consume(w, PyUnicode_FromFormat("<%U object at %p>", name, (void *)o));
         Py_XDECREF(name);
-        Py_XDECREF(text);
         return r;
 }
 

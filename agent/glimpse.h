@@ -9,5 +9,8 @@
 
 #include <Python.h>
 
+/* A class as `MODULE.NAME`, whatever its metaclass says. A new str, or NULL with an exception set. */
+PyObject *glimpse_type(PyObject *type);
+
 /* A new str of about @max characters at most, or NULL with an exception set. */
 PyObject *glimpse(PyObject *object, Py_ssize_t max);

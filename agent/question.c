@@ -8,7 +8,7 @@
 #include "agent/health.h"
 #include "agent/jsonbuf.h"
 #include "agent/question.h"
-#include "agent/tasks.h"
+#include "agent/taskanswer.h"
 #include "agent/thread.h"
 #include "agent/vitals.h"
 #include "agent/wake.h"
@@ -30,7 +30,7 @@ static const struct {
         QuestionMake make;
         void (*without)(JsonBuffer *ret); /* what can be said without the GIL; or NULL */
 } makers[] = {
-        { CONSOLE_TASKS, tasks_answer, NULL },
+        { CONSOLE_TASKS, taskanswer_make, NULL },
         { CONSOLE_HEALTH, vitals_answer, health_without_gil },
 };
 #define N_MAKERS (sizeof(makers) / sizeof(makers[0]))

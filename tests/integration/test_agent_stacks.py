@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What stacks say beside python-manhole's format: who has the GIL, source files that have
-changed, variables, tasks of asyncio, and how the request `tasks` has them."""
+changed, variables, tasks of asyncio and greenlets, and how the request `tasks` has them."""
 import pytest
 
 from agentlib import *
@@ -227,15 +227,15 @@ def test_tasks_follow_the_threads_in_a_dump():
 def test_thousands_of_tasks_are_cut_and_counted():
     with tasks_host(10_500) as host, framed(host) as client:
         answer = client.ask(TASKS)
-        assert answer["truncated"] and 10_500 < answer["n_tasks"] < 10_600
+        assert answer["truncated"] and 10_500 < answer["n_all"] < 10_600
         text = stacks(client)
         assert text.count("######### Task=") == 200
-        assert f"({answer['n_tasks'] - 200} asyncio tasks more.)\n" in text
+        assert f"({answer['n_all'] - 200} asyncio tasks more.)\n" in text
 
 
 def test_asyncio_is_not_imported_for_it():
     with plain_host() as host, framed(host) as client:
-        assert client.ask(TASKS) == {"tasks": [], "text": ""}
+        assert client.ask(TASKS) == {"tasks": [], "greenlets": [], "text": ""}
         assert "Task=" not in stacks(client)
         host.do("import sys; os.write(1, b'LOADED %d\\n' % ('asyncio' in sys.modules))")
         assert host.wait_out("^LOADED") == "LOADED 0"
@@ -277,6 +277,68 @@ armed = True
         tasks = client.ask(TASKS)["tasks"]
         assert len(tasks) == 2
         assert {frame["function"] for task in tasks for frame in task["stack"]} == {"sleep"}
+
+
+needs_greenlet = pytest.mark.skipif(not target_has("greenlet"), reason="the interpreter has no greenlet")
+needs_gevent = pytest.mark.skipif(not target_has("gevent"), reason="the interpreter has no gevent")
+
+GREENLETS = """
+import greenlet
+def inner(): greenlet.getcurrent().parent.switch()
+def outer(): inner()
+class Odd(greenlet.greenlet):
+    gr_frame = property(lambda self: os.abort())
+    __repr__ = __bool__ = __hash__ = __eq__ = lambda *args: os.abort()
+kept = [greenlet.greenlet(outer), Odd(outer)]
+for g in kept: g.switch()
+kept += [greenlet.greenlet(outer)]
+"""
+
+
+@needs_greenlet
+def test_greenlets_are_shown_where_they_wait():
+    with plain_host() as host, framed(host) as client:
+        host.do(GREENLETS)
+        answer = client.ask(TASKS)
+        # One that has not begun has no stack.
+        assert [[frame["function"] for frame in g["stack"]] for g in answer["greenlets"]] == [
+            ["outer", "inner"], ["outer", "inner"]]
+        assert {g["type"].rpartition(".")[2] for g in answer["greenlets"]} == {"greenlet", "Odd"}
+        assert answer["text"].count(": in inner (") == 2
+        text = stacks(client)
+        for g in answer["greenlets"]:
+            block = text.partition(f"\n######### Greenlet={g['id']} #########\n")[2].partition("\n\n")[0]
+            lines = block.splitlines()
+            assert lines[0] == f"Greenlet {g['id']}: {g['type']}"
+            assert [re.sub(r"^File: .*, in ", "", line) for line in lines[1:3]] == ["outer", "inner"]
+
+
+@needs_greenlet
+def test_greenlets_are_left_out_of_a_dump_where_looking_takes_long():
+    with plain_host() as host, framed(host) as client:
+        host.do(GREENLETS + "many = [[] for _ in range(2_000_000)]")
+        text = stacks(client)
+        assert "######### Greenlet=" not in text and "(Greenlets are not looked for" in text
+        assert len(client.ask(TASKS)["greenlets"]) == 2
+
+
+@needs_gevent
+def test_greenlets_of_gevent_are_shown():
+    with Host(HOSTS / "gevent_loop.py") as host, framed(host) as client:
+        def shown():
+            return [g for g in client.ask(TASKS)["greenlets"] if g["stack"][0]["file"].endswith("gevent_loop.py")]
+
+        # While the hub runs, the application's own greenlet waits in it.
+        greenlet = wait_for(shown, "the main greenlet waits")[0]
+        assert "switch" in greenlet["stack"][-1]["function"] or greenlet["stack"][-1]["function"] == "sleep"
+        host.wait_more_out(5)
+
+
+def test_greenlet_is_not_imported_for_it():
+    with plain_host() as host, framed(host) as client:
+        assert client.ask(TASKS)["greenlets"] == []
+        host.do("import sys; os.write(1, b'LOADED %d\\n' % ('greenlet' in sys.modules))")
+        assert host.wait_out("^LOADED") == "LOADED 0"
 
 
 def test_question_is_answered_while_the_gil_is_held():
