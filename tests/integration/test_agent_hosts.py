@@ -23,13 +23,15 @@ def session(host):
         client.wait_closed()
 
 
-@pytest.mark.parametrize("module, name", [
-    ("asyncio", "asyncio_loop.py"), ("gevent", "gevent_loop.py"), ("eventlet", "eventlet_loop.py"),
-])
-def test_event_loops_go_on(module, name):
+@pytest.mark.parametrize("module, arguments", [
+    ("asyncio", ["asyncio_loop.py"]),
+    ("gevent", ["green_loop.py", "gevent", "before"]), ("gevent", ["green_loop.py", "gevent", "after"]),
+    ("eventlet", ["green_loop.py", "eventlet", "before"]), ("eventlet", ["green_loop.py", "eventlet", "after"]),
+], ids=lambda value: "-".join(value[1:]) if isinstance(value, list) else value)
+def test_event_loops_go_on(module, arguments):
     if not target_has(module):
         pytest.skip(f"the application's interpreter has no {module}")
-    with Host(HOSTS / name) as host:
+    with Host(HOSTS / arguments[0], *arguments[1:]) as host:
         tick(host)
         session(host)
         tick(host)
@@ -75,6 +77,66 @@ def test_patched_applications_end_cleanly_after_a_session(module, patch, tmp_pat
         assert host.wait() == 0
         assert "Traceback" not in "\n".join(host.err), host.err
         assert not os.path.exists(host.path)
+
+
+def test_gevent_and_eventlet_are_looked_at_only_where_the_application_has_them():
+    loaded = "[m for m in sys.modules if m.startswith(('gevent', 'eventlet', 'greenlet'))]"
+    with plain_host() as host, Plain(host.path).start() as client:
+        assert client.run(loaded) == "[]\n"
+        client.send("exit()\n")
+        client.wait_closed()
+        host.do(f"write_raw('LOADED %s' % {loaded})")
+        host.wait_out(r"^LOADED \[\]$")
+
+
+@pytest.mark.parametrize("arguments", [[], ["signalfd"]], ids=["handler", "signalfd"])
+def test_signals_reach_the_application_and_not_the_agent(arguments):
+    with Host(HOSTS / "signals.py", *arguments) as host, Plain(host.path).start() as client:
+        for _ in range(20):
+            start = len(host.out)
+            host.process.send_signal(signal.SIGUSR1)
+            host._wait(host.out, f"^SIGNAL {signal.SIGUSR1:d}$", start, TIMEOUT)
+        assert client.run("6 * 7") == "42\n"
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_multiprocessing_workers_are_reached(method, tmp_path):
+    script = tmp_path / "app.py"
+    script.write_text(
+        "import multiprocessing, os, signal, sys\n"
+        "def work(): os.write(1, b'WORKER %d\\n' % os.getpid()); signal.pause()\n"
+        "if __name__ == '__main__':\n"
+        "    child = multiprocessing.get_context(sys.argv[1]).Process(target=work)\n"
+        "    child.start(); print('READY', flush=True); sys.stdin.readline(); child.terminate(); child.join()\n"
+    )
+    # A child of spawn, and the server, know of the agent by the environment.
+    with Host(script, method, env=environment(PYTHONMANHOLE="reinstall_delay=0.05, verbose=False")) as host:
+        worker = int(host.wait_out(r"^WORKER \d+$").split()[1])
+        path = pathlib.Path(f"/tmp/manhole-{worker}")
+        wait_for(lambda: is_listening(path), "the worker listens")
+        with Framed(path) as client:
+            assert client.hello()["pid"] == worker
+            assert client.exec("print(os.getpid())")[1] == f"{worker}\n"
+        with Plain(host.path).start() as client:
+            assert client.run("os.getpid()") == f"{host.pid}\n"
+        assert host.finish() == 0
+        path.unlink()  # SIGTERM has ended it
+
+
+def test_application_in_a_subinterpreter_shows_its_main_one():
+    if target_version() < (3, 8):
+        pytest.skip("there is no module for subinterpreters before 3.8")
+    with Host(HOSTS / "subinterpreter.py") as host:
+        host.wait_out("^INSIDE$")
+        for _ in range(3):
+            with Plain(host.path).start() as client:
+                assert client.run("'interpreters' in vars(sys.modules['__main__'])") == "True\n"
+                client.send("exit()\n")
+                client.wait_closed()
+        host.process.stdin.write(b"\n")
+        host.process.stdin.flush()
+        host.wait_out("^BYE$")
+        assert host.finish() == 0
 
 
 def test_logging_threads_never_wait_for_a_stalled_client():

@@ -270,7 +270,7 @@ def test_code_may_end_just_as_it_is_left(host):
 
 @pytest.mark.skipif(not target_has("gevent"), reason="the interpreter has no gevent")
 def test_call_that_waits_in_a_hub_of_gevent_is_left():
-    with Host(HOSTS / "gevent_loop.py") as host, Plain(host.path).start() as client:
+    with Host(HOSTS / "green_loop.py", "gevent", "after") as host, Plain(host.path).start() as client:
         client.run("import time")
         leave(client, "if print('BLOCKS') is None: time.sleep(1000)")
         assert client.run("1 + 1") == "2\n"
