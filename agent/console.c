@@ -21,6 +21,7 @@
 #include "agent/interrupt.h"
 #include "agent/listener.h"
 #include "agent/log.h"
+#include "agent/namespace.h"
 #include "agent/overdue.h"
 #include "agent/redirect.h"
 #include "agent/settings.h"
@@ -35,47 +36,6 @@
 #define PROMPT ">>> "
 #define PROMPT_MORE "... "
 #define LEFT "it did not stop the code, which is left to finish in the background"
-
-/* Of the package, which may have been reloaded. New reference. */
-static PyObject *get_dump_stacktraces(void) {
-        PyObject *module = PyImport_ImportModule("manhole"), *function = NULL;
-
-        if (module != NULL)
-                function = PyObject_GetAttrString(module, "dump_stacktraces");
-        Py_XDECREF(module);
-        return function;
-}
-
-/* What a fresh console knows. A module that cannot be imported any more (the application has changed
- * its root or its user) is left out. NULL with an exception set. */
-static PyObject *make_globals(void) {
-        static const char *const modules[] = { "os", "socket", "sys", "traceback" };
-        PyObject *globals = PyDict_New(), *dump = get_dump_stacktraces(), *locals = settings_get()->locals;
-        int r = globals == NULL || dump == NULL ? -1 : 0;
-
-        /* While modules are imported, another thread may install anew. */
-        Py_XINCREF(locals);
-        if (r == 0)
-                r = PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins());
-        if (r == 0)
-                r = PyDict_SetItemString(globals, "dump_stacktraces", dump);
-        for (size_t i = 0; r == 0 && i < sizeof(modules) / sizeof(modules[0]); i++) {
-                PyObject *module = PyImport_ImportModule(modules[i]);
-
-                if (module == NULL)
-                        PyErr_Clear();
-                else
-                        r = PyDict_SetItemString(globals, modules[i], module);
-                Py_XDECREF(module);
-        }
-        if (r == 0 && locals != NULL)
-                r = PyDict_Update(globals, locals);
-        Py_XDECREF(locals);
-        Py_XDECREF(dump);
-        if (r < 0)
-                Py_CLEAR(globals);
-        return globals;
-}
 
 /*
  * CPython notes a KeyboardInterrupt that leaves an exec() or eval() of a string, whoever catches it
@@ -416,7 +376,7 @@ int console_serve(Session *s, bool *ret_left) {
         s->thread_id = PyThread_get_thread_ident();
         c.redirect_stderr = c.exec || settings_get()->redirect_stderr;
         shutdown_wrap();
-        c.globals = make_globals();
+        c.globals = namespace_new();
         if (c.globals != NULL)
                 r = run_client(&c);
         else {

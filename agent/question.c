@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/complete.h"
 #include "agent/gil.h"
 #include "agent/health.h"
 #include "agent/jsonbuf.h"
@@ -30,6 +31,7 @@ static const struct {
         QuestionMake make;
         void (*without)(JsonBuffer *ret); /* what can be said without the GIL; or NULL */
 } makers[] = {
+        { CONSOLE_COMPLETE, complete_answer, NULL },
         { CONSOLE_TASKS, taskanswer_make, NULL },
         { CONSOLE_HEALTH, vitals_answer, health_without_gil },
 };

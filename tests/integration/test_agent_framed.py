@@ -60,11 +60,6 @@ def test_questions_disturb_and_log_nothing(host, client):
     assert len(host.thread_names()) == 2
 
 
-@pytest.mark.parametrize("kind", [COMPLETE])
-def test_requests_that_are_not_served_are_answered(client, kind):
-    assert client.ask(kind, "x")["error"] == "unsupported"
-
-
 def test_unknown_version_gets_the_versions_and_the_end(host):
     with Framed(host.path, version=7) as client:
         assert client.hello()["versions"] == [1]

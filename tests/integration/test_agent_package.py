@@ -64,8 +64,8 @@ def test_make_install_and_uninstall_leave_nothing(tmp_path):
     names = {p.relative_to(tmp_path / site[1:]).as_posix() for p in (tmp_path / site[1:]).rglob("*")}
     assert names == {
         "manhole.pth", "manhole", "manhole/__init__.py", "manhole/__init__.pyi", "manhole/_agent.abi3.so",
-        "manhole/_environment.py", "manhole/_handlers.py", "manhole/_threads.py", "manhole/cli.py",
-        "manhole/cli.pyi", "manhole/py.typed",
+        "manhole/_complete.py", "manhole/_environment.py", "manhole/_handlers.py", "manhole/_threads.py",
+        "manhole/cli.py", "manhole/cli.pyi", "manhole/py.typed",
     }
     result = subprocess.run(
         [PYTHON, "-c", "import manhole; manhole.install(verbose=False); print(manhole.__file__)"],

@@ -196,3 +196,130 @@ def test_health_is_answered_while_the_gil_is_held(client):
     assert (frame[1], health["gil"], health["python"], health["consoles"]) == (id, False, None, 1)
     client.exec_end(number)
     assert client.ask(HEALTH)["gil"] is True
+
+
+# --------------------------------------------------------------------------------------- complete
+
+CLASSES = """
+import os
+class Plain:
+    shared = os
+    def __init__(self): self.field = os; self.own = self
+    def method(self): pass
+class Slots:
+    __slots__ = ("cell",)
+    def __init__(self): self.cell = os
+ran = []
+class Property:
+    @property
+    def lively(self): ran.append(1); return os
+class Getattr:
+    def __getattr__(self, name): ran.append(2); return os
+    def __dir__(self): ran.append(3); return []
+class Getattribute:
+    def __getattribute__(self, name): ran.append(4); return os
+class Meta(type):
+    def __getattr__(cls, name): ran.append(5); return os
+class OfMeta(metaclass=Meta): pass
+class Liar:
+    @property
+    def __class__(self): ran.append(6); return dict
+    @property
+    def __dict__(self): ran.append(7); return {"lie": 1}
+class Descriptor:
+    def __get__(self, instance, owner): ran.append(8); return os
+class Described:
+    attribute = Descriptor()
+class Key(str):
+    def __hash__(self): return str.__hash__(self)
+    def __eq__(self, other): ran.append(9); return False
+plain, slots, prop, get, every, liar, described = (
+    Plain(), Slots(), Property(), Getattr(), Getattribute(), Liar(), Described())
+"""
+
+
+def complete(client, text):
+    answer = client.ask(COMPLETE, text)
+    return answer["start"], answer["matches"]
+
+
+def test_complete_names_and_attributes(client):
+    assert complete(client, "os.getp")[0] == 3
+    assert "getpid" in complete(client, "os.getp")[1]
+    assert complete(client, "os.path.joi") == (8, ["join"])
+    assert complete(client, "x = print(os.path.joi") == (18, ["join"])
+    assert complete(client, "impor") == (0, ["import"])
+    assert complete(client, "prin") == (0, ["print"])
+    assert complete(client, "dump_sta") == (0, ["dump_stacktraces"])
+    assert complete(client, "'\N{SNOWMAN}'; os.path.joi") == (15, ["join"])
+    assert complete(client, "if True:\n    os.path.joi") == (21, ["join"])
+    assert complete(client, "import os.pat")[1] == ["path"]
+    assert "getpid" in complete(client, "from os import path, getp")[1]
+    assert "os" in complete(client, "from o")[1]
+    for text in ("nothing.", "os.nothing.", "f().a", "1.", "'a'.up", "os..", ".", "os.path.join.x y.", "a[0].b"):
+        assert complete(client, text)[1] == [], text
+    everything = complete(client, "")[1]
+    assert "os" in everything and "if" in everything and not [name for name in everything if name[0] == "_"]
+    assert complete(client, "__builtin") == (0, ["__builtins__"])
+
+
+def test_complete_knows_the_names_of_the_console_that_is_open(client):
+    number = open_console(client)
+    run(client, number, "a_name_of_mine = os")
+    assert complete(client, "a_name") == (0, ["a_name_of_mine"])
+    assert complete(client, "a_name_of_mine.path.joi") == (20, ["join"])
+    client.send(INPUT, number, "")
+    client.until(END, number)
+    assert complete(client, "a_name") == (0, [])
+
+
+def test_complete_runs_no_code_of_the_application(client):
+    number = open_console(client)
+    run(client, number, f"exec({CLASSES!r})")
+    assert complete(client, "plain.own.own.fie") == (14, ["field"])
+    assert complete(client, "plain.field.path.joi")[1] == ["join"]
+    assert complete(client, "plain.shared.path.joi")[1] == ["join"]
+    assert complete(client, "Plain.shared.path.joi")[1] == ["join"]
+    assert complete(client, "plain.meth")[1] == ["method"]
+    assert complete(client, "slots.cell.path.joi")[1] == ["join"]
+    assert complete(client, "prop.live")[1] == ["lively"]
+    for text in ("prop.lively.", "get.x.", "get.", "every.", "every.x.", "OfMeta.x.", "liar.", "liar.__class__.",
+                 "liar.__dict__.", "described.attribute."):
+        complete(client, text)
+    run(client, number, "plain.__dict__[Key('path')] = 1; globals()[Key('path')] = 1")
+    complete(client, "plain.pat"), complete(client, "pat")
+    for text in ("prop.lively.p", "get.x.p", "OfMeta.x.p", "described.attribute.p", "liar.l"):
+        assert complete(client, text)[1] == [], text
+    assert run(client, number, "ran") == "[]\n"
+
+
+def test_complete_is_bounded(client):
+    number = open_console(client)
+    run(client, number, "globals().update({f'name_{i:03}': 1 for i in range(500)})")
+    answer = client.ask(COMPLETE, "name_")
+    assert answer["truncated"] is True
+    assert answer["matches"] == [f"name_{i:03}" for i in range(200)]
+    run(client, number, "globals()['x' * 1000] = globals()['not a name'] = globals()[5] = 1")
+    assert complete(client, "xx")[1] == complete(client, "not")[1][1:] == []
+    assert client.ask(COMPLETE, "z" * 1_000_000)["matches"] == []
+    assert client.ask(COMPLETE, b"\xff\xfe")["error"] == "failed"
+
+
+def test_complete_while_code_runs_and_while_the_gil_is_held(client):
+    number = open_console(client)
+    client.send(INPUT, number, "while True: pass\n\n")
+    assert "getpid" in client_complete_beside(client, "os.getp")["matches"]
+    client.send(INTERRUPT, number)
+    client.until(PROMPT, number)
+    client.send(INPUT, number, "import ctypes; print('go', flush=True); ctypes.PyDLL(None).usleep(900_000)\n")
+    while not client.frame()[2].startswith(b"go"):
+        pass
+    assert client_complete_beside(client, "os.getp")["error"] == "busy-interpreter"
+
+
+def client_complete_beside(client, text):
+    """As ask(), while the console says something too."""
+    number = client.request(COMPLETE, text)
+    while (frame := client.frame())[:2] != (ANSWER, number):
+        pass
+    return json.loads(frame[2])
