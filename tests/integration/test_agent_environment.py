@@ -43,8 +43,16 @@ def test_variable_carries_options(tmp_path):
     assert (out, err) == ("True\n", "")
 
 
+def test_variable_may_ask_for_a_signal():
+    """The documented example."""
+    out, err = run("import signal; print(signal.getsignal(signal.SIGUSR2).__name__)",
+                   PYTHONMANHOLE='oneshot_on="USR2"')
+    assert out == "handle_oneshot\n"
+    assert "Oneshot activation is done by signal 12" in err
+
+
 @pytest.mark.parametrize("value, what", [
-    ("onshot_on='USR2'", "TypeError"), ("1/", "SyntaxError"), ("oneshot_on='USR2'", "NotImplementedError"),
+    ("onshot_on='USR2'", "TypeError"), ("1/", "SyntaxError"), ("oneshot_on='KILL'", "ValueError"),
 ])
 def test_failure_is_told_and_the_program_goes_on(value, what):
     out, err = run(PYTHONMANHOLE=value)

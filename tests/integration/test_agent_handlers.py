@@ -2,6 +2,7 @@
 """connection_handler, and the documented functions that an application may replace or call."""
 import os
 import re
+import signal
 import socket
 import subprocess
 
@@ -73,6 +74,7 @@ def test_exec_leaves_other_consoles_streams_alone():
 
 
 FUNCTION = """
+import signal
 import socket
 def h(client):
     write_raw("CALLED %s %s %s" % (type(client) is socket.socket, client.gettimeout(), client.fileno() > 2))
@@ -306,3 +308,58 @@ def test_credentials_can_be_asked():
     with plain_host("thread=False") as host:
         host.do(code)
         assert host.out[1:4] == ["True", "True", "refused"]
+
+
+LOOPS = {
+    "gevent": "from gevent import monkey; monkey.patch_all(); from gevent import sleep",
+    "eventlet": "import eventlet; eventlet.monkey_patch(); from eventlet import sleep",
+}
+
+
+def patched_host(module, options, tmp_path, before=""):
+    """An application whose socket module is not the usual one any more, and which ticks."""
+    if not target_has(module):
+        pytest.skip(f"the application's interpreter has no {module}")
+    script = tmp_path / "app.py"
+    script.write_text(
+        f"{LOOPS[module]}\nimport manhole, os, socket\n{before}\nmanhole.install({options})\n"
+        "print('READY', flush=True)\nwhile True: sleep(0.01); print('tick', flush=True)\n"
+    )
+    return Host(script)
+
+
+@pytest.mark.parametrize("module", LOOPS)
+def test_function_gets_a_real_socket_in_a_patched_application(module, tmp_path):
+    function = (
+        "def h(client):\n"
+        "    client.sendall(b'%d\\n' % (type(client) is socket.socket))\n"
+        "    client.sendall(b'hello ' + client.recv(100))\n"
+        "    manhole.handle_connection_repl(client)\n"
+    )
+    with patched_host(module, "connection_handler=h", tmp_path, function) as host:
+        for _ in range(2):
+            with Plain(host.path) as client:
+                assert client.until(b"\n") == b"0\n", "the application's own kind needs its hub"
+                host.wait_more_out(3)
+                client.send("bob\n")
+                client.until(b"hello bob\n")
+                client.start()
+                assert client.run("6 * 7") == "42\n"
+                host.wait_more_out(3)
+            host.wait_more_out(3)
+        host.wait_err(r": Cleaned up\.$")
+        assert not [line for line in host.err if "failure" in line or "Traceback" in line]
+
+
+@pytest.mark.parametrize("module", LOOPS)
+def test_oneshot_in_a_patched_application(module, tmp_path):
+    with patched_host(module, "oneshot_on='USR2'", tmp_path) as host:
+        for _ in range(2):
+            host.process.send_signal(signal.SIGUSR2)
+            wait_for(lambda: is_listening(host.path), "the socket listens")
+            with Plain(host.path).start() as client:
+                assert client.run("os.readlink('/proc/thread-self')") == f"'{host.pid}/task/{host.pid}'\n"
+                client.send("exit()\n")
+                assert client.wait_closed() == b""
+            host.wait_more_out(3)
+        assert not [line for line in host.err if "failure" in line or "Traceback" in line]

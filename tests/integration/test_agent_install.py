@@ -249,6 +249,19 @@ def test_log_to_an_object_is_written_while_nobody_holds_the_gil():
             host.wait_out(r"Accepted connection on fd:\d+")
 
 
+@pytest.mark.parametrize("destination", [
+    "99", "open('/dev/full', 'w')", "type('D', (), {'write': lambda s, t: 1 / 0})()",
+    "type('D', (), {'write': None})()", "os.open('/dev/full', os.O_WRONLY)",
+])
+def test_log_that_cannot_be_written_raises_nothing(destination):
+    out, err = run(
+        "import os, manhole\n"
+        f"manhole.install(verbose_destination={destination}); manhole._LOG('lost'); print('runs on')\n"
+        "os.dup2(os.open('/dev/null', os.O_WRONLY), 2)\n"  # what a full file says when it is closed
+    )
+    assert (out, err) == ("runs on\n", "")
+
+
 def test_log_that_nobody_reads_blocks_nothing():
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

@@ -121,6 +121,17 @@ def test_stderr_can_stay_with_the_application():
         assert "ZeroDivisionError" in client.run("1/0")
 
 
+@pytest.mark.parametrize("redirect, stream", [(True, "stderr"), (False, "stdout")])
+def test_stacks_go_to_the_client_whichever_stream_they_are_written_to(redirect, stream):
+    with plain_host(f"redirect_stderr={redirect}") as host, Plain(host.path) as client:
+        assert f"ProcessID={host.pid}".encode() in client.until(BANNER_END)
+        client.until(b">>> ")
+        assert f"ProcessID={host.pid}" in client.run("dump_stacktraces()")
+        assert client.run(f"import io; sys.{stream} = io.StringIO()") == ""
+        assert "ProcessID" not in client.run("dump_stacktraces()")
+        client.run(f"sys.{stream} = sys.__{stream}__")
+
+
 def test_input_reads_from_the_client(host):
     with connect(host) as client:
         client.send("name = input('name? ')\n")
