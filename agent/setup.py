@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Builds the agent alone, for pip. The files are those of the project's own build."""
 import os
+import platform
+import sys
+import sysconfig
 
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 os.chdir(HERE)
+
+# The stable ABI is CPython's, and free-threaded builds have none.
+if platform.python_implementation() != "CPython":
+    sys.exit("manholed-agent is for CPython, not for %s" % platform.python_implementation())
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    sys.exit("manholed-agent is not for free-threaded builds of CPython: they lack the stable ABI and the GIL")
 
 SOURCES = sorted(name for name in os.listdir(".") if name.endswith(".c")) + ["../lib/frame.c"]
 

@@ -8,6 +8,14 @@ and then `socat - UNIX-CONNECT:/tmp/manhole-PID`, or `manholectl attach PID`.
 """
 import sys
 
+try:
+    import manhole._agent
+except ImportError as error:
+    # No word of CPython's says why: PyPy and free-threaded builds just do not look for such a file.
+    raise ImportError(
+        "manhole's agent needs CPython with a GIL, 3.8 or later, and the C library it was built with; this is %s: %s"
+        % (" ".join(sys.version.split()), error), name="manhole._agent",
+    ) from None
 from manhole._agent import (
     AlreadyInstalled,
     ConfigurationConflict,

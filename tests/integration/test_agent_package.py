@@ -45,6 +45,40 @@ def test_pip_builds_and_installs_the_agent(tmp_path):
             assert client.run("6 * 7") == "42\n"
 
 
+def import_error(python, folder):
+    result = subprocess.run([python, "-c", "import manhole"], capture_output=True, text=True, timeout=TIMEOUT,
+                            env=environment(PYTHONPATH=folder, LD_PRELOAD=None))
+    assert result.returncode == 1
+    return result.stderr.splitlines()[-1]
+
+
+def test_interpreter_that_does_not_load_the_extension_says_what_is_needed(tmp_path):
+    """As free-threaded builds, which do not look for .abi3.so."""
+    shutil.copytree(AGENT / "manhole", tmp_path / "manhole", ignore=shutil.ignore_patterns("*.so"))
+    version = subprocess.run([PYTHON, "-V"], capture_output=True, text=True).stdout.split()[1]
+    error = import_error(PYTHON, tmp_path)
+    assert error.startswith("ImportError: manhole's agent needs CPython with a GIL") and version in error
+
+
+def test_pypy_is_told_what_is_needed():
+    if shutil.which("pypy3") is None:
+        pytest.skip("needs PyPy (Debian: apt install pypy3)")
+    error = import_error("pypy3", AGENT)
+    assert error.startswith("ImportError: manhole's agent needs CPython with a GIL") and "PyPy" in error
+
+
+@pytest.mark.parametrize("pretend", [
+    "import platform; platform.python_implementation = lambda: 'PyPy'",
+    "import sysconfig; sysconfig.get_config_vars()['Py_GIL_DISABLED'] = 1",
+], ids=["pypy", "free-threaded"])
+def test_build_is_refused_where_it_would_not_load(pretend):
+    result = subprocess.run(
+        [INTERPRETER, "-c", f"{pretend}\nimport runpy; runpy.run_path('setup.py', run_name='__main__')"],
+        cwd=SOURCE / "agent", capture_output=True, text=True, timeout=TIMEOUT,
+    )
+    assert result.returncode == 1 and result.stderr.startswith("manholed-agent is "), result.stderr
+
+
 def test_make_install_and_uninstall_leave_nothing(tmp_path):
     if shutil.which("make") is None or not (BUILD / "Makefile").exists():
         pytest.skip("needs the build folder and make(1)")
