@@ -152,6 +152,7 @@ static int make_ready(void) {
         if (install.ready)
                 return 0;
         stuck_setup();
+        thread_prepare_exit();
         runner_set(&console_runner);
         if (gil_setup() < 0 || fork_setup(after_fork, after_fork_python) < 0 || describe_interpreter() < 0 || register_at_exit() < 0)
                 return -1;

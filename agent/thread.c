@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <Python.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -43,6 +44,10 @@ static void native_mask(const sigset_t *inherited, sigset_t *ret) {
         sigorset(ret, &own, inherited);
         for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
                 sigdelset(ret, faults[i]);
+}
+
+void thread_prepare_exit(void) {
+        (void)dlopen("libgcc_s.so.1", RTLD_NOW);
 }
 
 int thread_start(ThreadRun run, void *arg, size_t stack_size) {

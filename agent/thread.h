@@ -20,6 +20,13 @@ typedef void *(*ThreadRun)(void *arg);
  * application says so (sigmask). Faults are blocked by none. Any thread. */
 void thread_block(uint64_t signals);
 
+/*
+ * CPython ends threads that come too late by pthread_exit(). The C library loads libgcc_s for that then
+ * and there, and aborts the process where it cannot: without a descriptor or memory, or under another
+ * root. So it is loaded now. Once, any thread.
+ */
+void thread_prepare_exit(void);
+
 /* Starts a detached thread. @stack_size 0 asks for the default. Any thread. 0 or negative errno. */
 int thread_start(ThreadRun run, void *arg, size_t stack_size);
 
