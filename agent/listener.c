@@ -17,6 +17,7 @@
 #include "agent/log.h"
 #include "agent/overdue.h"
 #include "agent/question.h"
+#include "agent/reserve.h"
 #include "agent/thread.h"
 #include "agent/wake.h"
 
@@ -213,6 +214,9 @@ static void remove_session(Session *s) {
         /* When the interpreter ends, it stops the threads itself. */
         connection_end(s, !stopping);
         session_unref(s);
+        pthread_mutex_lock(&listener.lock);
+        reserve_keep();
+        pthread_mutex_unlock(&listener.lock);
         if (listener.accept_paused)
                 watch_accept(true);
 }
@@ -221,17 +225,14 @@ static void accept_clients(void) {
         for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
                 Service service;
                 Session *s;
-                int fd, r;
+                int fd;
 
                 pthread_mutex_lock(&listener.lock);
                 service = listener.service;
-                fd = listener.endpoint.fd < 0
-                             ? -1
-                             : accept4(listener.endpoint.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-                r = fd < 0 ? errno : 0;
+                fd = listener.endpoint.fd < 0 ? -EBADF : reserve_accept(listener.endpoint.fd);
                 pthread_mutex_unlock(&listener.lock);
                 if (fd < 0) {
-                        if (r == EMFILE || r == ENFILE || r == ENOMEM || r == ENOBUFS)
+                        if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS)
                                 watch_accept(false);
                         return;
                 }
@@ -305,6 +306,7 @@ static bool thread_is_over(bool *ret_stopping) {
         if (over) {
                 close(listener.epoll_fd);
                 wake_close();
+                reserve_release();
                 listener.epoll_fd = -1;
                 listener.thread = listener.stopping = false;
                 listener.stop_at_ns = 0;
@@ -373,6 +375,7 @@ static int start_thread(void) {
         }
         listener.thread = true;
         listener.thread_id = 0;
+        reserve_keep();
         return 0;
 }
 
@@ -573,6 +576,7 @@ void listener_fork_child(Session *current) {
         listener.n_changes++;
         listener.finished = listener.opening = false;
         endpoint_abandon(&listener.endpoint);
+        reserve_release();
         if (listener.epoll_fd >= 0)
                 close(listener.epoll_fd);
         listener.epoll_fd = -1;
