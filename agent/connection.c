@@ -86,6 +86,15 @@ static int start_function(Session *s) {
         return r < 0 ? r : runner_start(s);
 }
 
+/* Better a word than an end that nobody can explain. */
+static void refuse(Session *s) {
+        static const char text[] = "(no thread for a console: too little memory, or too many threads)\n";
+
+        log_line("No thread for a console could be started.");
+        (void)session_offer(s, CONSOLE_OUTPUT, text, sizeof(text) - 1);
+        s->ending = true;
+}
+
 static void start(Session *s) {
         int r;
 
@@ -97,10 +106,8 @@ static void start(Session *s) {
                 r = start_function(s);
         else
                 r = start_console(s);
-        if (r < 0) {
-                log_line("No thread for a console could be started.");
-                s->ending = true;
-        }
+        if (r < 0)
+                refuse(s);
 }
 
 static void lose(Session *s) {

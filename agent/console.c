@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "agent/await.h"
@@ -32,6 +33,10 @@
 
 /* Up to 3.10 the interpreter's limit of recursion wants this much, whatever RLIMIT_STACK says. */
 #define CONSOLE_STACK_SIZE (8U * 1024U * 1024U)
+/* Enough for functions that call themselves without end, in every version. */
+#define CONSOLE_STACK_SIZE_MIN (2U * 1024U * 1024U)
+/* More than a console and what it imports take. */
+#define CONSOLE_ROOM (8U * 1024U * 1024U)
 
 #define PROMPT ">>> "
 #define PROMPT_MORE "... "
@@ -495,9 +500,25 @@ static void *interrupt_main(void *arg) {
         return NULL;
 }
 
+/* A process at its limit of memory may have room for a smaller stack: better than nobody who runs
+ * code, though less deep a recursion overflows it. Nobody is better where there is no room to work in:
+ * CPython's compiler crashes where it should raise MemoryError. */
+static int start_native(ThreadRun main, Session *s) {
+        void *room = mmap(NULL, CONSOLE_ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        int r;
+
+        if (room == MAP_FAILED)
+                return -errno;
+        r = thread_start(main, s, CONSOLE_STACK_SIZE);
+        if (r == -EAGAIN || r == -ENOMEM)
+                r = thread_start(main, s, CONSOLE_STACK_SIZE_MIN);
+        munmap(room, CONSOLE_ROOM);
+        return r;
+}
+
 /* Takes over a reference and the console that has begun. */
 static int start_thread(Session *s) {
-        int r = thread_start(console_main, s, CONSOLE_STACK_SIZE);
+        int r = start_native(console_main, s);
 
         if (r < 0) {
                 listener_console_ends();
@@ -523,7 +544,7 @@ static int start(Session *s) {
 
 static void interrupt(Session *s) {
         session_ref(s);
-        if (thread_start(interrupt_main, s, CONSOLE_STACK_SIZE) < 0) {
+        if (start_native(interrupt_main, s) < 0) {
                 session_errand_failed(s);
                 session_unref(s);
         }
