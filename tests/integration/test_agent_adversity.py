@@ -29,7 +29,9 @@ def libc(call):
 
 def check_console(host):
     with Plain(host.path) as client:
-        client.start()
+        text = client.until(BANNER_END)
+        assert b"plain.py\", line" in text and b"in <module>" in text
+        client.until(b">>> ")
         assert client.run("1 + 1") == "2\n"
         client.run("for i in range(3):", prompt=b"... ")
         client.run("    x = i", prompt=b"... ")
@@ -48,6 +50,7 @@ def check_console(host):
 def check_framed(host):
     with Framed(host.path) as client:
         client.hello()
+        assert "plain.py\", line" in client.ask(STACKS)["text"]
         end, out, _ = client.exec("print('out')\n6 * 7")
         assert (end["result"], end["status"], out) == ("42", 0, "out\n")
         end, _, _ = client.exec("def f(): return 1 / 0\nf()")
@@ -119,3 +122,140 @@ def test_process_that_changed_its_root_ends_while_a_console_runs(tmp_path):
             client.until(b"RUNS\n")
             client.until(b"... ")
             assert host.finish() == 0
+
+
+def test_process_without_a_descriptor_has_a_console():
+    with plain_host() as host:
+        host.do("import resource; n = max(map(int, os.listdir('/proc/self/fd'))) + 1")
+        host.do("resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))")
+        host.do(
+            "hold = []\ntry:\n while True: hold.append(os.dup(0))\n"
+            "except OSError as e: write_raw(e.strerror)"
+        )
+        host.wait_out("^Too many open files$")
+        check_framed(host)
+        # One after the other, and the next one as soon as the one before is gone.
+        for _ in range(3):
+            check_console(host)
+            wait_for(lambda: "Manhole < PID" not in str(host.thread_names()), "the session ends")
+        # It does not help itself to what the application frees.
+        with Plain(host.path).start() as client:
+            client.run("import __main__; os.close(__main__.hold.pop())")
+            assert client.run("fd = os.dup(0); fd > 2") == "True\n"
+
+
+def limit_memory(host, n_free):
+    host.do("import resource")
+    host.do("size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()")
+    host.do(f"resource.setrlimit(resource.RLIMIT_AS, (size + {n_free}, -1))")
+
+
+@pytest.mark.parametrize("n_free", [0, 1 << 16, 1 << 20, 5 << 20, 9 << 20, 11 << 20, 20 << 20])
+def test_process_at_its_limit_of_memory_has_a_console_or_refuses(n_free):
+    with plain_host() as host:
+        limit_memory(host, n_free)
+        for _ in range(3):
+            with Plain(host.path) as client:
+                try:
+                    client.send("print(6 * 7)\n")
+                    client.socket.shutdown(socket.SHUT_WR)
+                except OSError:
+                    pass  # refused
+                answer = client.wait_closed()
+            # Without memory for what it would say, nothing comes but the end.
+            assert answer == b"" or b"42\n" in answer or b"emory" in answer
+            assert host.process.poll() is None
+            with Framed(host.path) as client:
+                hello = client.frame()
+                if hello is not None:
+                    number = client.request(EXEC, "6 * 7")
+                    kind, _, payload = client.frame()
+                    answer = json.loads(payload)
+                    assert kind in (ANSWER, END)
+                    assert answer.get("result") == "42" or answer.get("error") == "resources" or answer["status"] == 1
+        host.do("resource.setrlimit(resource.RLIMIT_AS, (-1, -1))")
+        check_console(host)
+        assert host.finish() == 0
+
+
+@needs_root
+def test_log_on_a_full_disk(tmp_path):
+    script = f"mount -t tmpfs -o size=4k none {tmp_path} && exec \"$@\""
+    with Host("-m", "--propagation", "private", "sh", "-c", script, "sh", PYTHON, HOSTS / "plain.py",
+              f"verbose_destination=open({str(tmp_path / 'log')!r}, 'w')", python="unshare") as host:
+        host.do(f"\ntry: open({str(tmp_path / 'full')!r}, 'w').write('x' * 100000)\n"
+                "except OSError as e: write_raw(e.strerror)")
+        host.wait_out("^No space left on device$")
+        for _ in range(3):
+            check_console(host)
+        check_framed(host)
+        assert host.finish() == 0
+
+
+@needs_root
+@pytest.mark.parametrize("options, opens", [("size=4k", True), ("nr_inodes=1", False)])
+def test_folder_of_the_socket_is_full(tmp_path, options, opens):
+    """Without room for data a socket can still be made; without an inode the application goes on."""
+    path = tmp_path / "socket"
+    script = f"mount -t tmpfs -o {options} none {tmp_path} && head -c 100000 /dev/zero >{tmp_path}/full; exec \"$@\""
+    with Host("-m", "--propagation", "private", "sh", "-c", script, "sh", PYTHON, HOSTS / "plain.py",
+              f"socket_path={str(path)!r}", python="unshare") as host:
+        host.do("pass")
+        if opens:
+            host.path = f"/proc/{host.pid}/root{path}"
+            check_console(host)
+        else:
+            host.wait_err("Failed to bind .*No space left on device")
+        assert host.finish() == 0
+
+
+@pytest.mark.skipif(not target_has("celery"), reason="the interpreter has no celery")
+def test_workers_of_celery(tmp_path):
+    """Takes seconds: so does a worker to start and to end."""
+    env = environment(CELERY_FOLDER=tmp_path, PYTHONPATH=f"{AGENT}:{HOSTS}", C_FORCE_ROOT=1)
+    with Host("-m", "celery", "-A", "celery_app", "worker", "--pool=prefork", "--concurrency=2", "--loglevel=WARNING",
+              "--without-gossip", "--without-mingle", "--without-heartbeat", env=env, ready=None, cwd=tmp_path) as host:
+        host.wait_err("^CHILD ")
+        host.wait_err("^CHILD ", start=len(host.err))
+        children = {int(line.split()[1]) for line in host.err if line.startswith("CHILD ")}
+        for pid in sorted(children):
+            path = f"/tmp/manhole-{pid}"
+            wait_for(lambda: is_listening(path), "the child's socket")
+            with Plain(path).start() as client:
+                assert client.run("print('he' + 're')") == "here\n"
+                assert client.run("type(sys.stdout).__module__") == "'manhole._agent'\n"
+                assert client.run("1 / 0").endswith("ZeroDivisionError: division by zero\n")
+                client.send("x = input()\nline\n")
+                client.until(b">>> ")
+                assert client.run("x") == "'line'\n"
+        # Both the parent and its children go on.
+        with Plain(host.path).start() as client:
+            client.run("import celery_app")
+            client.run("r = celery_app.work.delay('hard')")
+            host.wait_err("WORKED hard")
+        host.process.terminate()
+        assert host.wait() == 0
+
+
+@pytest.mark.skipif(not target_has("gevent"), reason="the interpreter has no gevent")
+def test_pool_of_gevent():
+    code = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import gevent, gevent.pool, manhole, threading\n"
+        "manhole.install(verbose=False)\n"
+        "pool, n, stop = gevent.pool.Pool(50), [0], []\n"
+        "def work(i):\n"
+        "    while not stop: gevent.sleep(0.001); n[0] += 1\n"
+        "for i in range(50): pool.spawn(work, i)\n"
+        "print('READY', flush=True)\n"
+        "pool.join()\n"
+        "print('OVER', flush=True)\n"
+    )
+    with Host("-c", code) as host, Plain(host.path).start() as client:
+        client.run("import __main__, time")
+        before = int(client.run("__main__.n[0]"))
+        client.run("time.sleep(0.05)")
+        assert int(client.run("__main__.n[0]")) > before
+        client.run("print('w' * 100)")
+        client.run("__main__.stop.append(1)")
+        host.wait_out("^OVER$")
