@@ -270,7 +270,12 @@ def test_code_may_end_just_as_it_is_left(host):
 
 @pytest.mark.skipif(not target_has("gevent"), reason="the interpreter has no gevent")
 def test_call_that_waits_in_a_hub_of_gevent_is_left():
-    with Host(HOSTS / "green_loop.py", "gevent", "after") as host, Plain(host.path).start() as client:
+    code = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "import gevent, manhole; manhole.install(verbose=False)\n"
+        "print('READY', flush=True); gevent.sleep(1000)\n"
+    )
+    with Host("-c", code) as host, Plain(host.path).start() as client:
         client.run("import time")
         leave(client, "if print('BLOCKS') is None: time.sleep(1000)")
         assert client.run("1 + 1") == "2\n"
