@@ -52,6 +52,7 @@ def test_hello_does_not_wait_for_the_gil():
 
 
 def test_questions_disturb_and_log_nothing(host, client):
+    host.wait_err("Waiting for new connection")
     start = len(host.err)
     assert client.ask(HELLO)["pid"] == host.pid
     host.do("pass")
