@@ -215,10 +215,11 @@ def test_workers_of_celery(tmp_path):
     env = environment(CELERY_FOLDER=tmp_path, PYTHONPATH=f"{AGENT}:{HOSTS}", C_FORCE_ROOT=1)
     with Host("-m", "celery", "-A", "celery_app", "worker", "--pool=prefork", "--concurrency=2", "--loglevel=WARNING",
               "--without-gossip", "--without-mingle", "--without-heartbeat", env=env, ready=None, cwd=tmp_path) as host:
-        host.wait_err("^CHILD ")
-        host.wait_err("^CHILD ", start=len(host.err))
-        children = {int(line.split()[1]) for line in host.err if line.startswith("CHILD ")}
-        for pid in sorted(children):
+        def children():
+            return [int(line.split()[1]) for line in host.err if line.startswith("CHILD ")]
+
+        wait_for(lambda: len(children()) == 2, "two workers")
+        for pid in children():
             path = f"/tmp/manhole-{pid}"
             wait_for(lambda: is_listening(path), "the child's socket")
             with Plain(path).start() as client:
