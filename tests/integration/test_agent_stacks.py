@@ -65,6 +65,15 @@ def test_who_has_the_gil_is_told_with_it():
         wait_for(told, "one has it, and the others wait")
 
 
+def test_every_one_of_many_threads_is_shown():
+    code = "start_sleepers(230, 'many'); os.write(1, b'GO\\n')"
+    with Host(HOSTS / "stuck.py", code, ready="GO") as host, framed(host) as client:
+        text = stacks(client)
+        shown = re.findall(rf'^#+ ProcessID={host.pid}, ThreadID=\d+ #+\nThread (\d+) "many": sleeping in futex', text, re.M)
+        assert len(set(shown)) == 230 and set(map(int, shown)) < set(host.threads())
+        assert text.count("ThreadID=") == 231
+
+
 REMARK = "  [source file changed after the process started]"
 
 APPLICATION = """
@@ -280,7 +289,6 @@ armed = True
 
 
 needs_greenlet = pytest.mark.skipif(not target_has("greenlet"), reason="the interpreter has no greenlet")
-needs_gevent = pytest.mark.skipif(not target_has("gevent"), reason="the interpreter has no gevent")
 
 GREENLETS = """
 import greenlet
@@ -322,15 +330,17 @@ def test_greenlets_are_left_out_of_a_dump_where_looking_takes_long():
         assert len(client.ask(TASKS)["greenlets"]) == 2
 
 
-@needs_gevent
-def test_greenlets_of_gevent_are_shown():
-    with Host(HOSTS / "gevent_loop.py") as host, framed(host) as client:
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_greenlets_of_a_library_are_shown(library):
+    if not target_has(library):
+        pytest.skip(f"the interpreter has no {library}")
+    with Host(HOSTS / "green_loop.py", library, "before") as host, framed(host) as client:
         def shown():
-            return [g for g in client.ask(TASKS)["greenlets"] if g["stack"][0]["file"].endswith("gevent_loop.py")]
+            return [g for g in client.ask(TASKS)["greenlets"] if g["stack"][0]["file"].endswith("green_loop.py")]
 
         # While the hub runs, the application's own greenlet waits in it.
         greenlet = wait_for(shown, "the main greenlet waits")[0]
-        assert "switch" in greenlet["stack"][-1]["function"] or greenlet["stack"][-1]["function"] == "sleep"
+        assert greenlet["stack"][-1]["function"] == "switch" or library in greenlet["stack"][-1]["file"]
         host.wait_more_out(5)
 
 
@@ -339,6 +349,23 @@ def test_greenlet_is_not_imported_for_it():
         assert client.ask(TASKS)["greenlets"] == []
         host.do("import sys; os.write(1, b'LOADED %d\\n' % ('greenlet' in sys.modules))")
         assert host.wait_out("^LOADED") == "LOADED 0"
+
+
+def test_asking_leaves_nothing():
+    def blocks(client):
+        return int(client.exec("import gc, sys; gc.collect(); sys.getallocatedblocks()")[0]["result"])
+
+    def ask(n):
+        for _ in range(n):
+            client.ask(STACKS, "locals=yes")
+            client.ask(TASKS)
+
+    with tasks_host(20) as host, framed(host) as client:
+        ask(200)  # what is kept once
+        before = blocks(client)
+        ask(200)
+        # One for each question would be 400.
+        assert blocks(client) - before < 200
 
 
 def test_question_is_answered_while_the_gil_is_held():
