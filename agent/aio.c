@@ -157,9 +157,9 @@ static void add_task_consume(Asyncio *a, AioTasks *all, PyObject *task) {
                 Py_CLEAR(t->future);
         t->name = task_name(a, task);
         t->thread_id = loop_thread(task);
-        t->state = t->future != NULL                                      ? AIO_WAITING
+        t->state = t->future != NULL                                   ? AIO_WAITING
                    : t->coroutine != NULL && awaits_runs(t->coroutine) ? AIO_RUNNING
-                                                                          : AIO_READY;
+                                                                       : AIO_READY;
 }
 
 static int compare_tasks(const void *a, const void *b) {
@@ -256,9 +256,8 @@ static void follow(Graph *g, PyObject *object, size_t awaited, int nested) {
 
         if (object == NULL || !is_a(object, g->asyncio->future) || nested == NESTED_MAX)
                 return;
-        w = g->n_waiters > 0
-                    ? bsearch(&key, g->waiters, g->n_waiters, sizeof(*g->waiters), compare_waiters)
-                    : NULL;
+        w = g->n_waiters > 0 ? bsearch(&key, g->waiters, g->n_waiters, sizeof(*g->waiters), compare_waiters)
+                             : NULL;
         if (w != NULL)
                 add_edge(g->all, w->task, awaited);
         else

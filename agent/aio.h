@@ -27,10 +27,10 @@ typedef struct AioEdge {
 } AioEdge;
 
 typedef struct AioTask {
-        PyObject *task;      /* owned */
-        PyObject *coroutine; /* owned; may be NULL */
-        PyObject *future;    /* owned: what it waits for, or NULL */
-        PyObject *name;      /* owned: an exact str, or NULL */
+        PyObject *task;          /* owned */
+        PyObject *coroutine;     /* owned; may be NULL */
+        PyObject *future;        /* owned: what it waits for, or NULL */
+        PyObject *name;          /* owned: an exact str, or NULL */
         unsigned long thread_id; /* of its loop's thread, or 0 */
         AioState state;
         size_t awaited, waiters; /* the first edges, or AIO_NONE */

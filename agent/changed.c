@@ -51,7 +51,8 @@ void changed_setup(void) {
 }
 
 bool changed_look(int fd, const char *path, struct statx *ret) {
-        return statx(fd, path, AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_BTIME, ret) == 0;
+        return statx(fd, path, AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_BTIME, ret) ==
+               0;
 }
 
 static bool is_later(const struct statx_timestamp *t) {
@@ -61,5 +62,6 @@ static bool is_later(const struct statx_timestamp *t) {
 bool changed_since(const struct statx *file) {
         if (started_ns == 0)
                 return false;
-        return is_later(&file->stx_mtime) || ((file->stx_mask & STATX_BTIME) != 0 && is_later(&file->stx_btime));
+        return is_later(&file->stx_mtime) ||
+               ((file->stx_mask & STATX_BTIME) != 0 && is_later(&file->stx_btime));
 }

@@ -22,7 +22,8 @@ static int put_consume(Writer *w, PyObject *text) {
         Py_ssize_t n;
 
         if (text != NULL && (n = PyUnicode_GetLength(text)) > w->left) {
-                PyObject *cut = w->left > 0 ? PyUnicode_Substring(text, 0, w->left) : PyUnicode_FromString("");
+                PyObject *cut =
+                        w->left > 0 ? PyUnicode_Substring(text, 0, w->left) : PyUnicode_FromString("");
 
                 Py_DECREF(text);
                 text = cut != NULL && w->left > 0 ? PyUnicode_FromFormat("%U...", cut) : cut;
@@ -84,7 +85,8 @@ static int put_object(Writer *w, PyObject *o) {
         int r = -1;
 
         if (name != NULL && n >= 0)
-                r = put_consume(w, PyUnicode_FromFormat("<%U object at %p with %zd items>", name, (void *)o, n));
+                r = put_consume(
+                        w, PyUnicode_FromFormat("<%U object at %p with %zd items>", name, (void *)o, n));
         else if (name != NULL)
                 r = put_consume(w, PyUnicode_FromFormat("<%U object at %p>", name, (void *)o));
         Py_XDECREF(name);

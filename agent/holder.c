@@ -67,7 +67,8 @@ static unsigned long switch_interval(void) {
 
 void holder_setup(void) {
         void *(*main_interpreter)(void) = (void *(*)(void))dlsym(RTLD_DEFAULT, "PyInterpreterState_Main");
-        uintptr_t state = (uintptr_t)PyThreadState_Get(), runtime = (uintptr_t)dlsym(RTLD_DEFAULT, "_PyRuntime"),
+        uintptr_t state = (uintptr_t)PyThreadState_Get(),
+                  runtime = (uintptr_t)dlsym(RTLD_DEFAULT, "_PyRuntime"),
                   interpreter = main_interpreter != NULL ? (uintptr_t)main_interpreter() : 0;
         unsigned long interval = switch_interval();
 

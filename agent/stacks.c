@@ -120,16 +120,17 @@ static int append_task(PyObject *lines, const Threads *t, PyObject *id) {
         if (name == NULL)
                 return -1;
         task_describe(task, description, sizeof(description));
-        r = look_append_consume(lines, PyUnicode_FromFormat("Thread %ld %U: %s\n", (long)task->id, name, description));
+        r = look_append_consume(
+                lines, PyUnicode_FromFormat("Thread %ld %U: %s\n", (long)task->id, name, description));
         Py_DECREF(name);
         return r;
 }
 
 static int append_thread(PyObject *lines, Frames *stack, const Threads *threads, PyObject *id,
                          PyObject *frame) {
-        int r = look_append_consume(lines,
-                                      PyUnicode_FromFormat("\n######### ProcessID=%ld, ThreadID=%S #########\n",
-                                                           (long)getpid(), id));
+        int r = look_append_consume(
+                lines, PyUnicode_FromFormat("\n######### ProcessID=%ld, ThreadID=%S #########\n",
+                                            (long)getpid(), id));
 
         if (r == 0)
                 r = append_task(lines, threads, id);

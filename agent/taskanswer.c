@@ -120,11 +120,12 @@ static int append_line(PyObject *lines, const AioTask *t, size_t depth, PyObject
 
                 snprintf(space, sizeof(space), "%*s", indent, "");
                 r = look_append_consume(lines, PyUnicode_FromFormat("%s%U: %s in %U (%U:%S)\n", space, name,
-                                                                      aio_state_name(t->state), p.name, p.file,
-                                                                      p.number));
+                                                                    aio_state_name(t->state), p.name, p.file,
+                                                                    p.number));
                 frames_place_done(&p);
         } else if (name != NULL)
-                r = look_append_consume(lines, PyUnicode_FromFormat("%U: %s\n", name, aio_state_name(t->state)));
+                r = look_append_consume(lines,
+                                        PyUnicode_FromFormat("%U: %s\n", name, aio_state_name(t->state)));
         Py_XDECREF(name);
         return r;
 }
@@ -157,8 +158,8 @@ static int add_greenlet(Json *j, PyObject *greenlet, PyObject *frame) {
                 r = 0;
                 if (frames_place(frame, &p)) {
                         r = look_append_consume(
-                                j->lines, PyUnicode_FromFormat("Greenlet %p: in %U (%U:%S)\n", (void *)greenlet,
-                                                               p.name, p.file, p.number));
+                                j->lines, PyUnicode_FromFormat("Greenlet %p: in %U (%U:%S)\n",
+                                                               (void *)greenlet, p.name, p.file, p.number));
                         frames_place_done(&p);
                 }
         }

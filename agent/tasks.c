@@ -29,9 +29,11 @@ static int append_names(PyObject *lines, const AioTasks *all, size_t edge, bool 
                 name = aio_quote(&all->tasks[awaited ? e->awaited : e->waiter]);
                 if (name == NULL)
                         return -1;
-                r = look_append_consume(
-                        lines,
-                        PyUnicode_FromFormat("%s%U", i > 0 ? ", " : awaited ? ", waits for " : ", awaited by ", name));
+                r = look_append_consume(lines, PyUnicode_FromFormat("%s%U",
+                                                                    i > 0     ? ", "
+                                                                    : awaited ? ", waits for "
+                                                                              : ", awaited by ",
+                                                                    name));
                 Py_DECREF(name);
                 edge = awaited ? e->next_awaited : e->next_waiter;
         }
@@ -43,8 +45,9 @@ static int append_header(PyObject *lines, const AioTasks *all, const AioTask *t)
         int r = -1;
 
         if (name != NULL)
-                r = look_append_consume(lines, PyUnicode_FromFormat("\n######### Task=%U #########\nTask %U: %s",
-                                                                      name, name, aio_state_name(t->state)));
+                r = look_append_consume(lines,
+                                        PyUnicode_FromFormat("\n######### Task=%U #########\nTask %U: %s",
+                                                             name, name, aio_state_name(t->state)));
         Py_XDECREF(name);
         if (r == 0)
                 r = append_names(lines, all, t->awaited, true);
@@ -77,9 +80,8 @@ static int append_aio(Frames *f, PyObject *lines) {
         aio_collect(&all);
         r = aio_walk(&all, append_block, &b);
         if (r >= 0 && b.n < all.n_tasks + all.n_left_out)
-                r = look_append_consume(
-                        lines, PyUnicode_FromFormat("\n(%zu asyncio tasks more.)\n",
-                                                    all.n_tasks + all.n_left_out - b.n));
+                r = look_append_consume(lines, PyUnicode_FromFormat("\n(%zu asyncio tasks more.)\n",
+                                                                    all.n_tasks + all.n_left_out - b.n));
         aio_done(&all);
         return r < 0 ? -1 : 0;
 }
@@ -89,9 +91,9 @@ static int append_greenlet(Frames *f, PyObject *lines, PyObject *greenlet, PyObj
         int r = -1;
 
         if (type != NULL)
-                r = look_append_consume(lines,
-                                        PyUnicode_FromFormat("\n######### Greenlet=%p #########\nGreenlet %p: %U\n",
-                                                             (void *)greenlet, (void *)greenlet, type));
+                r = look_append_consume(
+                        lines, PyUnicode_FromFormat("\n######### Greenlet=%p #########\nGreenlet %p: %U\n",
+                                                    (void *)greenlet, (void *)greenlet, type));
         Py_XDECREF(type);
         return r == 0 ? frames_append_stack(f, lines, frame) : r;
 }
@@ -107,7 +109,8 @@ static int append_greenlets(Frames *f, PyObject *lines) {
                 r = append_greenlet(f, lines, PyList_GetItem(g.greenlets, (Py_ssize_t)i),
                                     PyList_GetItem(g.frames, (Py_ssize_t)i));
         if (r == 0 && n > BLOCKS_MAX)
-                r = look_append_consume(lines, PyUnicode_FromFormat("\n(%zu greenlets more.)\n", n - BLOCKS_MAX));
+                r = look_append_consume(lines,
+                                        PyUnicode_FromFormat("\n(%zu greenlets more.)\n", n - BLOCKS_MAX));
         if (r == 0 && g.too_many)
                 r = look_append_consume(lines, PyUnicode_FromString("\n(Greenlets are not looked for: the "
                                                                     "process has too many objects.)\n"));
