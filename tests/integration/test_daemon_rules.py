@@ -146,7 +146,7 @@ def test_names_are_those_of_the_name_service(daemon):
             assert set(daemon.listed(uid=BOB)) == {daemons.pid}
 
 
-def test_others_sessions_are_shown_and_ended_by_their_modes():
+def test_others_sessions_are_shown_watched_and_ended_by_their_modes():
     def sessions(uid):
         error, reply = daemon.call(f"{BROKER}.Sessions", uid=uid)
         assert error is None
@@ -163,12 +163,14 @@ def test_others_sessions_are_shown_and_ended_by_their_modes():
                 assert alices.do("os.unlink(path)") == "None"
                 wait_for(lambda: not daemon.listed(), "the target's end")
             assert [len(sessions(uid)) for uid in (TEAM, BOB, ALICE, US, DAEMON)] == [1, 1, 1, 1, 0]
-            terminate = {"session": console.session}
-            error, _ = daemon.call(f"{BROKER}.Terminate", terminate, uid=BOB)
-            assert error == f"{ERROR}.NotAuthorized"
+            named = {"session": console.session}
+            assert daemon.call(f"{BROKER}.Terminate", named, uid=BOB)[0] == f"{ERROR}.NotAuthorized"
+            assert daemon.call(f"{BROKER}.Mirror", named, uid=BOB, upgrade=True)[0] is None
+            assert daemon.call(f"{BROKER}.Mirror", named, uid=DAEMON, upgrade=True)[0] == f"{ERROR}.NotAuthorized"
         reload(daemon, bobs(f"TargetUser={ALICE}", "Mode=terminate"))
         assert sessions(BOB) == [] and sessions(TEAM) == [console.session]
-        assert daemon.call(f"{BROKER}.Terminate", terminate, uid=BOB)[0] is None
+        assert daemon.call(f"{BROKER}.Mirror", named, uid=BOB, upgrade=True)[0] == f"{ERROR}.NotAuthorized"
+        assert daemon.call(f"{BROKER}.Terminate", named, uid=BOB)[0] is None
         assert BOB in [int(e["MANHOLE_CLIENT_UID"]) for e in daemon.events(event="denied")]
         console.close()
         daemon.ended(console.session)
