@@ -38,7 +38,9 @@ static int read_subject(const char *name, gid_t **ret_groups, PolicySubject *ret
                 n = 0;
         else if (getgrouplist(pw->pw_name, pw->pw_gid, groups, &n) < 0)
                 return -E2BIG;
-        *ret = (PolicySubject){ .uid = pw ? pw->pw_uid : (uid_t)uid, .groups = groups, .n_groups = (size_t)n };
+        *ret = (PolicySubject){ .uid = pw ? pw->pw_uid : (uid_t)uid,
+                                .groups = groups,
+                                .n_groups = (size_t)n };
         *ret_groups = TAKE_PTR(groups);
         return 0;
 }
@@ -88,8 +90,8 @@ static void print_answer(const Policy *policy, PolicySubject subject, const Targ
         for (PolicyMode mode = 0; mode < _POLICY_MODE_MAX; mode++) {
                 PolicyVerdict verdict = policy_decide(policy, subject, object, mode);
 
-                fprintf(out, "    %-12s %s: %s\n", policy_mode_name(mode), verdict.allowed ? "allowed" : "refused",
-                        verdict.rule);
+                fprintf(out, "    %-12s %s: %s\n", policy_mode_name(mode),
+                        verdict.allowed ? "allowed" : "refused", verdict.rule);
         }
 }
 

@@ -82,15 +82,17 @@ static bool covers_executable(const PolicyRule *rule, const char *executable) {
         return false;
 }
 
-PolicyVerdict policy_decide(const Policy *policy, PolicySubject subject, PolicyObject object, PolicyMode mode) {
+PolicyVerdict policy_decide(const Policy *policy, PolicySubject subject, PolicyObject object,
+                            PolicyMode mode) {
         /* No rule keeps root out: it needs no broker to read another's memory (ptrace(2)). */
         if (subject.uid == 0)
                 return (PolicyVerdict){ true, "root may do everything" };
         for (size_t i = 0; i < policy->n_rules; i++) {
                 const PolicyRule *rule = policy->rules[i];
 
-                if ((rule->modes & 1U << mode) && covers_subject(rule, &subject) && covers_uid(rule, object.uid) &&
-                    covers_unit(rule, object.unit, object.unit_unknown) && covers_executable(rule, object.executable))
+                if ((rule->modes & 1U << mode) && covers_subject(rule, &subject) &&
+                    covers_uid(rule, object.uid) && covers_unit(rule, object.unit, object.unit_unknown) &&
+                    covers_executable(rule, object.executable))
                         return (PolicyVerdict){ rule->grants, rule->text };
         }
         if (subject.uid == object.uid)

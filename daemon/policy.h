@@ -41,10 +41,10 @@ typedef struct PolicyPatterns {
 } PolicyPatterns;
 
 typedef struct PolicyRule {
-        bool grants; /* else it denies */
-        char *name;  /* owned: [Grant "developers"] */
-        char *place; /* owned: FILE:LINE */
-        char *text;  /* owned: both, as a verdict tells them */
+        bool grants;               /* else it denies */
+        char *name;                /* owned: [Grant "developers"] */
+        char *place;               /* owned: FILE:LINE */
+        char *text;                /* owned: both, as a verdict tells them */
         PolicyNames users, groups; /* of the client: one of either */
         /* Of the target: one of each that is given. */
         PolicyNames target_users;
@@ -67,7 +67,7 @@ typedef struct PolicySubject {
 } PolicySubject;
 
 typedef struct PolicyObject {
-        uid_t uid; /* the target's, or 0 where its uids differ */
+        uid_t uid;              /* the target's, or 0 where its uids differ */
         const char *unit;       /* of the system's manager; NULL when there is none; borrowed */
         bool unit_unknown;      /* could not be read: as with the executable */
         const char *executable; /* NULL when unknown: no grant covers it, and each denial does; borrowed */
@@ -78,7 +78,8 @@ typedef struct PolicyVerdict {
         const char *rule; /* what decided, for a person; the policy's, or static */
 } PolicyVerdict;
 
-PolicyVerdict policy_decide(const Policy *policy, PolicySubject subject, PolicyObject object, PolicyMode mode);
+PolicyVerdict policy_decide(const Policy *policy, PolicySubject subject, PolicyObject object,
+                            PolicyMode mode);
 
 /* True if some mode is allowed. */
 bool policy_allows_anything(const Policy *policy, PolicySubject subject, PolicyObject object);

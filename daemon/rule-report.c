@@ -101,7 +101,8 @@ static bool patterns_include(const PolicyPatterns *a, const PolicyPatterns *b) {
 }
 
 static bool includes_clients(const PolicyRule *a, const PolicyRule *b) {
-        return a->users.any || (names_include(&a->users, &b->users) && names_include(&a->groups, &b->groups));
+        return a->users.any ||
+               (names_include(&a->users, &b->users) && names_include(&a->groups, &b->groups));
 }
 
 static bool is_wild(const PolicyNames *names) {
@@ -134,7 +135,8 @@ const PolicyRule *rule_hidden_by(const Policy *policy, size_t n) {
                 const PolicyRule *a = policy->rules[i];
 
                 if ((b->modes & ~a->modes) == 0 && includes_clients(a, b) && includes_target_users(a, b) &&
-                    includes_patterns(&a->units, &b->units) && includes_patterns(&a->executables, &b->executables))
+                    includes_patterns(&a->units, &b->units) &&
+                    includes_patterns(&a->executables, &b->executables))
                         return a;
         }
         return NULL;
@@ -145,8 +147,8 @@ static void warn_of_unknown(const PolicyRule *rule, const PolicyNames *names, co
 
         for (size_t i = 0; i < names->n; i++)
                 if (!names->names[i].known)
-                        log_warning("%s: %s: no %s is called '%s'; it matches nobody", rule->place, rule->name, kind,
-                                    escaped(names->names[i].text, word));
+                        log_warning("%s: %s: no %s is called '%s'; it matches nobody", rule->place,
+                                    rule->name, kind, escaped(names->names[i].text, word));
 }
 
 void rule_warn(const Policy *policy) {
@@ -157,6 +159,7 @@ void rule_warn(const Policy *policy) {
                 warn_of_unknown(rule, &rule->groups, "group");
                 warn_of_unknown(rule, &rule->target_users, "user");
                 if (hides)
-                        log_warning("%s: %s never decides: %s comes first", rule->place, rule->name, hides->name);
+                        log_warning("%s: %s never decides: %s comes first", rule->place, rule->name,
+                                    hides->name);
         }
 }

@@ -156,7 +156,8 @@ static int make_texts(PolicyRule *rule, const char *name, const char *place) {
                 rule->name = NULL;
                 return -ENOMEM;
         }
-        if (asprintf(&rule->text, "%s by %s, %s", rule->grants ? "granted" : "denied", rule->name, rule->place) < 0) {
+        if (asprintf(&rule->text, "%s by %s, %s", rule->grants ? "granted" : "denied", rule->name,
+                     rule->place) < 0) {
                 rule->text = NULL;
                 return -ENOMEM;
         }

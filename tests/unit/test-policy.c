@@ -8,7 +8,9 @@
 #include "daemon/policy.h"
 #include "daemon/rule.h"
 
-static const uid_t others[] = { 1, 33, 999, 1000, 1001, 65534, 0x7fffffff, 0x80000000, 0xfffffffe, (uid_t)-1 };
+static const uid_t others[] = {
+        1, 33, 999, 1000, 1001, 65534, 0x7fffffff, 0x80000000, 0xfffffffe, (uid_t)-1
+};
 
 static const Policy defaults;
 
@@ -62,7 +64,13 @@ static void add_rule(Policy *policy, bool grants, const char *name, const char *
         assert_null(rule_end(policy));
 }
 
-enum { ANN = 1000, BOB = 1001, APP = 33, DEV = 500, OPS = 501 };
+enum {
+        ANN = 1000,
+        BOB = 1001,
+        APP = 33,
+        DEV = 500,
+        OPS = 501
+};
 
 typedef struct Question {
         uid_t uid;
@@ -78,11 +86,13 @@ static void assert_answers(const Policy *policy, const Question *questions, size
                 PolicySubject subject = { .uid = q->uid, .groups = &q->group, .n_groups = q->group != 0 };
 
                 if (allows(policy, subject, q->object, q->mode) != q->allowed)
-                        fail_msg("question %zu: %s", i, policy_decide(policy, subject, q->object, q->mode).rule);
+                        fail_msg("question %zu: %s", i,
+                                 policy_decide(policy, subject, q->object, q->mode).rule);
         }
 }
 
-#define assert_all(policy, questions) assert_answers((policy), (questions), sizeof(questions) / sizeof(*(questions)))
+#define assert_all(policy, questions) \
+        assert_answers((policy), (questions), sizeof(questions) / sizeof(*(questions)))
 
 static void a_grant_covers_its_users_targets_and_modes_and_nothing_else(void **state) {
         static const Question questions[] = {
@@ -148,8 +158,12 @@ static bool denial_covers(const char *lines, PolicyObject object) {
 
 static void a_wildcard_grants_nobody_a_target_of_root_s(void **state) {
         static const char *const lines[] = {
-                ALL "TargetUser=*", ALL "Unit=*", ALL "Unit=shop.service", ALL "Executable=/usr/bin/x",
-                ALL "TargetUser=*\nUnit=shop.service", ALL "TargetUser=33 *",
+                ALL "TargetUser=*",
+                ALL "Unit=*",
+                ALL "Unit=shop.service",
+                ALL "Executable=/usr/bin/x",
+                ALL "TargetUser=*\nUnit=shop.service",
+                ALL "TargetUser=33 *",
         };
         PolicyObject roots = { 0, "shop.service", false, "/usr/bin/x" }, apps = roots, last = roots;
 
@@ -173,14 +187,22 @@ static void a_unit_is_matched_as_systemctl_names_it(void **state) {
                 const char *pattern, *unit;
                 bool matches;
         } cases[] = {
-                { "shop.service", "shop.service", true },     { "shop", "shop.service", true },
-                { "shop-*", "shop-web.service", true },       { "shop-*.service", "shop-web.service", true },
-                { "shop?", "shop1.service", true },           { "shop@*", "shop@1.service", true },
-                { "sho", "shop.service", false },             { "shop", "shop.scope", false },
-                { "shop", "shop.service.service", false },    { "shop-*.service", "myshop-web.service", false },
-                { "shop-*.service", "shop-web.scope", false }, { "a x.service b", "x.service", true },
-                { "a\\x2db.service", "a\\x2db.service", true }, { "a\\x2db", "a\\x2db.service", true },
-                { "*", NULL, false },                         { "*", "", true },
+                { "shop.service", "shop.service", true },
+                { "shop", "shop.service", true },
+                { "shop-*", "shop-web.service", true },
+                { "shop-*.service", "shop-web.service", true },
+                { "shop?", "shop1.service", true },
+                { "shop@*", "shop@1.service", true },
+                { "sho", "shop.service", false },
+                { "shop", "shop.scope", false },
+                { "shop", "shop.service.service", false },
+                { "shop-*.service", "myshop-web.service", false },
+                { "shop-*.service", "shop-web.scope", false },
+                { "a x.service b", "x.service", true },
+                { "a\\x2db.service", "a\\x2db.service", true },
+                { "a\\x2db", "a\\x2db.service", true },
+                { "*", NULL, false },
+                { "*", "", true },
         };
 
         for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -188,7 +210,8 @@ static void a_unit_is_matched_as_systemctl_names_it(void **state) {
                 char lines[64];
 
                 (void)snprintf(lines, sizeof(lines), ALL "Unit=%s", cases[i].pattern);
-                if (grant_covers(lines, object) != cases[i].matches || denial_covers(lines, object) != cases[i].matches)
+                if (grant_covers(lines, object) != cases[i].matches ||
+                    denial_covers(lines, object) != cases[i].matches)
                         fail_msg("%s %s", cases[i].pattern, cases[i].unit ?: "none");
         }
 }
@@ -198,10 +221,14 @@ static void an_executable_is_matched_component_by_component(void **state) {
                 const char *pattern, *executable;
                 bool matches;
         } cases[] = {
-                { "/usr/bin/python3*", "/usr/bin/python3.11", true }, { "/usr/bin/python3*", "/usr/bin/python3/x", false },
-                { "/opt/*/bin/*", "/opt/a/bin/python", true },        { "/opt/*/bin/*", "/opt/a/b/bin/python", false },
-                { "/usr/bin/x", "/usr/bin/xy", false },               { "/a /b", "/b", true },
-                { "\"/a b\"", "/a b", true },                         { "\"/a b\"", "/a", false },
+                { "/usr/bin/python3*", "/usr/bin/python3.11", true },
+                { "/usr/bin/python3*", "/usr/bin/python3/x", false },
+                { "/opt/*/bin/*", "/opt/a/bin/python", true },
+                { "/opt/*/bin/*", "/opt/a/b/bin/python", false },
+                { "/usr/bin/x", "/usr/bin/xy", false },
+                { "/a /b", "/b", true },
+                { "\"/a b\"", "/a b", true },
+                { "\"/a b\"", "/a", false },
         };
 
         for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -209,7 +236,8 @@ static void an_executable_is_matched_component_by_component(void **state) {
                 char lines[64];
 
                 (void)snprintf(lines, sizeof(lines), ALL "Executable=%s", cases[i].pattern);
-                if (grant_covers(lines, object) != cases[i].matches || denial_covers(lines, object) != cases[i].matches)
+                if (grant_covers(lines, object) != cases[i].matches ||
+                    denial_covers(lines, object) != cases[i].matches)
                         fail_msg("%s %s", cases[i].pattern, cases[i].executable);
         }
 }
@@ -271,10 +299,12 @@ static void the_first_rule_that_matches_decides(void **state) {
         add_rule(&policy, false, "not even itself", "User=33 0\nTargetUser=*\nMode=control");
         assert_all(&policy, questions);
 
-        assert_string_equal(policy_decide(&policy, bob, (PolicyObject){ APP, "pay.service" }, POLICY_CONTROL).rule,
-                            "denied by [Deny \"payments\"], test.conf:7");
-        assert_string_equal(policy_decide(&policy, bob, (PolicyObject){ APP, "pay.service" }, POLICY_OBSERVE).rule,
-                            "granted by [Grant \"developers\"], test.conf:7");
+        assert_string_equal(
+                policy_decide(&policy, bob, (PolicyObject){ APP, "pay.service" }, POLICY_CONTROL).rule,
+                "denied by [Deny \"payments\"], test.conf:7");
+        assert_string_equal(
+                policy_decide(&policy, bob, (PolicyObject){ APP, "pay.service" }, POLICY_OBSERVE).rule,
+                "granted by [Grant \"developers\"], test.conf:7");
         policy_done(&policy);
 }
 

@@ -15,9 +15,9 @@
 
 /* ---------------------------------------------- a name service of the test's own */
 
-static int gate[2] = { -1, -1 };   /* with it, each question waits for a byte */
-static int asked[2] = { -1, -1 };  /* and says so */
-static size_t needs;               /* bytes of buffer */
+static int gate[2] = { -1, -1 };  /* with it, each question waits for a byte */
+static int asked[2] = { -1, -1 }; /* and says so */
+static size_t needs;              /* bytes of buffer */
 static unsigned n_questions;
 
 static int answer(const char *name, size_t size, bool *ret_found) {

@@ -28,8 +28,10 @@ static void a_rule_that_never_decides_is_found(void **state) {
                 const char *first, *second;
                 bool hides;
         } cases[] = {
-                { true, true, "User=1 2;TargetUser=3;Mode=observe watch", "User=2;TargetUser=3;Mode=watch", true },
-                { true, true, "User=1 2;TargetUser=3;Mode=observe", "User=2;TargetUser=3;Mode=watch", false },
+                { true, true, "User=1 2;TargetUser=3;Mode=observe watch", "User=2;TargetUser=3;Mode=watch",
+                  true },
+                { true, true, "User=1 2;TargetUser=3;Mode=observe", "User=2;TargetUser=3;Mode=watch",
+                  false },
                 { true, true, "User=1;TargetUser=3;Mode=*", "User=1 2;TargetUser=3;Mode=*", false },
                 { true, true, "User=1;TargetUser=3;Mode=*", "Group=1;TargetUser=3;Mode=*", false },
                 { true, true, "User=*;TargetUser=3;Mode=*", "Group=1;TargetUser=3;Mode=*", true },
@@ -48,7 +50,8 @@ static void a_rule_that_never_decides_is_found(void **state) {
                 { false, true, "User=1;Unit=a b;Mode=*", "User=1;Unit=b c;Mode=*", false },
                 { false, true, "User=1;Unit=a b;Mode=*", "User=1;TargetUser=3;Mode=*", false },
                 { false, true, "User=1;Executable=/a;Mode=*", "User=1;Executable=/a;Unit=x;Mode=*", true },
-                { false, true, "User=1;Executable=/a;Unit=y;Mode=*", "User=1;Executable=/a;Unit=x;Mode=*", false },
+                { false, true, "User=1;Executable=/a;Unit=y;Mode=*", "User=1;Executable=/a;Unit=x;Mode=*",
+                  false },
         };
 
         for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
