@@ -23,6 +23,8 @@
 typedef struct Console {
         Channel *channel; /* borrowed */
         pid_t pid;
+        uint32_t request;    /* of the console, in frames */
+        const char *session; /* borrowed; may be NULL */
         bool terminal;    /* standard input and output are one */
         Printer printer;  /* when they are not */
         bool opened;      /* input is welcome */
@@ -56,7 +58,7 @@ static void print(Console *c, const void *data, size_t n) {
 
 static void send_input(Console *c, const void *data, size_t n) {
         if (c->channel->framed)
-                channel_send(c->channel, CONSOLE_INPUT, CONSOLE_ID, data, n);
+                channel_send(c->channel, CONSOLE_INPUT, c->request, data, n);
         else
                 channel_send_plain(c->channel, data, n);
 }
@@ -64,7 +66,7 @@ static void send_input(Console *c, const void *data, size_t n) {
 static void send_end(Console *c) {
         c->n_answers++;
         if (c->channel->framed)
-                channel_send(c->channel, CONSOLE_INPUT, CONSOLE_ID, NULL, 0);
+                channel_send(c->channel, CONSOLE_INPUT, c->request, NULL, 0);
         else
                 channel_end_plain(c->channel);
 }
@@ -130,7 +132,7 @@ static void on_answer(Console *c, uint32_t id, json_t *answer) {
         if (error) {
                 console_end(c, EXIT_FAILED, "no console: %s", text ? text : error);
         } else if (id == 0 && !c->opened) {
-                channel_send(c->channel, CONSOLE_OPEN, CONSOLE_ID, NULL, 0);
+                channel_send(c->channel, CONSOLE_OPEN, c->request, NULL, 0);
                 c->opened = true;
         }
 }
@@ -183,12 +185,15 @@ static void on_frame(void *userdata, uint32_t type, uint32_t id, const char *pay
 }
 
 static void on_lost(Console *c, int error, int pidfd) {
+        bool waits = error == CHANNEL_E_EOF && c->session;
+
         if (process_ended(pidfd))
                 console_end(c, EXIT_FAILED, "process %d has ended", (int)c->pid);
         else if (error == CHANNEL_E_EOF && !c->channel->framed)
                 console_end(c, EXIT_DONE, "the console is closed; process %d goes on", (int)c->pid);
         else
-                console_end(c, EXIT_FAILED, "the console is lost: %s", channel_error_text(error));
+                console_end(c, EXIT_FAILED, "the console is lost: %s%s%s", channel_error_text(error),
+                            waits ? "; it may wait for: manholectl attach --resume " : "", waits ? c->session : "");
 }
 
 static bool wants_input(const Console *c) {
@@ -238,7 +243,7 @@ static void on_events(Console *c, const TerminalEvents *events) {
         c->interrupted = true;
         /* At the prompt too: lines of an unfinished statement wait in the process. */
         if (c->channel->framed)
-                channel_send(c->channel, CONSOLE_INTERRUPT, CONSOLE_ID, NULL, 0);
+                channel_send(c->channel, CONSOLE_INTERRUPT, c->request, NULL, 0);
         if (c->terminal && editor_active())
                 editor_clear();
 }
@@ -271,9 +276,10 @@ static int step(Console *c) {
         return r;
 }
 
-int console_run(Channel *channel, pid_t pid) {
+int console_run(Channel *channel, pid_t pid, uint32_t request, const char *session) {
         _cleanup_fd_ int pidfd = process_open(pid);
-        Console c = { .channel = channel, .pid = pid, .opened = !channel->framed };
+        Console c = { .channel = channel, .pid = pid, .request = request ?: CONSOLE_ID, .session = session,
+                      .opened = !channel->framed || request != 0 };
 
         c.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
         terminal_init();

@@ -10,5 +10,7 @@
 
 #include "cli/channel.h"
 
-/* @pid: the process behind the channel, for messages. Says why it ended; returns an ExitStatus. */
-int console_run(Channel *channel, pid_t pid);
+/* @pid: the process behind the channel, for messages. @request: of a console that is open already, in
+ * frames; 0: none is. @session: under which it may be taken up again when it is lost; may be NULL. Says
+ * why it ended; returns an ExitStatus. */
+int console_run(Channel *channel, pid_t pid, uint32_t request, const char *session);

@@ -26,7 +26,7 @@ static int verb_help(const Options *options, int n_words, char **words);
 static const Verb verbs[] = {
         { "list", verb_list, "", 0, 0, TAKES_JSON },
         { "status", verb_status, "TARGET", 1, 1, TAKES_JSON },
-        { "attach", verb_attach, "TARGET", 1, 1, TAKES_REASON | TAKES_DIRECT },
+        { "attach", verb_attach, "TARGET", 0, 1, TAKES_REASON | TAKES_DIRECT | TAKES_RESUME },
         { "exec", verb_exec, "TARGET CODE|-", 1, 2, TAKES_JSON | TAKES_FILE | TAKES_TIMEOUT },
         { "sessions", verb_sessions, "", 0, 0, TAKES_JSON },
         { "terminate", verb_terminate, "ID", 1, 1, TAKES_REASON },
@@ -42,6 +42,7 @@ enum {
         ARG_NO_LEGEND,
         ARG_NO_PAGER,
         ARG_REASON,
+        ARG_RESUME,
         ARG_TIMEOUT,
         ARG_VERSION,
 };
@@ -55,6 +56,7 @@ static const struct option long_options[] = {
         { "no-legend", no_argument, NULL, ARG_NO_LEGEND },
         { "no-pager", no_argument, NULL, ARG_NO_PAGER },
         { "reason", required_argument, NULL, ARG_REASON },
+        { "resume", required_argument, NULL, ARG_RESUME },
         { "timeout", required_argument, NULL, ARG_TIMEOUT },
         { "version", no_argument, NULL, ARG_VERSION },
         {},
@@ -87,6 +89,7 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "      --no-legend          Print neither headings nor totals\n"
                    "      --no-pager           Do not use a pager\n"
                    "      --reason=TEXT        attach, terminate: why, for the record\n"
+                   "      --resume=ID          attach: take up a session that has lost its client\n"
                    "      --direct             attach: without manholed, and so without a record\n"
                    "  -f, --file=FILE          exec: read the code from a file\n"
                    "      --timeout=SECONDS    exec: interrupt the code after this time\n"
@@ -132,6 +135,7 @@ static unsigned option_needs(int option, const char **ret_name) {
                 { ARG_JSON, TAKES_JSON, "--json" },
                 { 'j', TAKES_JSON, "-j" },
                 { ARG_REASON, TAKES_REASON, "--reason" },
+                { ARG_RESUME, TAKES_RESUME, "--resume" },
                 { ARG_DIRECT, TAKES_DIRECT, "--direct" },
                 { 'f', TAKES_FILE, "--file" },
                 { ARG_TIMEOUT, TAKES_TIMEOUT, "--timeout" },
@@ -202,6 +206,9 @@ static int parse_option(CommandLine *line, int c, char **argv) {
                 return EXIT_DONE;
         case ARG_REASON:
                 o->reason = optarg;
+                return EXIT_DONE;
+        case ARG_RESUME:
+                o->resume = optarg;
                 return EXIT_DONE;
         case ARG_TIMEOUT:
                 return parse_timeout(optarg, &o->timeout_usec);

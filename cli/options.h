@@ -17,6 +17,7 @@ typedef struct Options {
         JsonMode json;
         bool legend, pager;
         const char *reason;    /* attach, terminate; may be NULL */
+        const char *resume;    /* attach; may be NULL */
         bool direct;           /* attach */
         const char *file;      /* exec; may be NULL */
         uint64_t timeout_usec; /* exec; 0 means none */
@@ -29,6 +30,7 @@ enum {
         TAKES_DIRECT = 1 << 2,
         TAKES_FILE = 1 << 3,
         TAKES_TIMEOUT = 1 << 4,
+        TAKES_RESUME = 1 << 5,
 };
 
 /* A verb gets the words behind its name and returns an ExitStatus, having said what went wrong. */

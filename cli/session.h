@@ -18,12 +18,18 @@ typedef struct Session {
         char *recording; /* owned; NULL as above */
         json_t *others;  /* owned: who else is there; NULL as above */
         pid_t pid;
+        uint32_t request; /* of a console that is open already, in frames; 0: none is */
+        uint64_t missed;  /* bytes that were too many to be shown now */
 } Session;
 
 #define SESSION_INIT ((Session){ .channel = CHANNEL_INIT })
 
-/* @reason may be NULL. */
-int session_open(Session *s, const char *control, const char *target, const char *reason, uint64_t deadline);
+/* Takes up the session of this id, which has lost its client. */
+int session_resume(Session *s, const char *control, const char *id, uint64_t deadline);
+
+/* @reason may be NULL. The session may @linger when this client is lost. */
+int session_open(Session *s, const char *control, const char *target, const char *reason, bool linger,
+                 uint64_t deadline);
 
 /* Without manholed and without a record: @target is a PID or the path of a socket. Refuses a
  * socket that is not the process's own. */

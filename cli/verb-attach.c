@@ -7,6 +7,7 @@
 #include "cli/console.h"
 #include "cli/deadline.h"
 #include "cli/exit-status.h"
+#include "cli/message.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "cli/target.h"
@@ -50,19 +51,49 @@ static void introduce_others(const Session *s) {
         }
 }
 
+/* Its user knows what it is: what has happened meanwhile is of interest. */
+static int resume(Session *s, const Options *options, uint64_t deadline) {
+        _cleanup_free_ char *id = NULL, *comm = NULL;
+        int r;
+
+        if (options->direct) {
+                message_error("a session without manholed cannot be taken up again");
+                return EXIT_USAGE;
+        }
+        r = session_resume(s, options->control, options->resume, deadline);
+        if (r != EXIT_DONE)
+                return r;
+        id = escape_new(s->id);
+        comm = target_text(s->target, "comm");
+        (void)fprintf(stderr, "Session %s, in %s(%d), goes on.\n", id, comm, (int)s->pid);
+        if (s->missed > 0)
+                (void)fprintf(stderr, "[%llu bytes of output meanwhile were too many to be shown here]\n",
+                              (unsigned long long)s->missed);
+        introduce_others(s);
+        return EXIT_DONE;
+}
+
 int verb_attach(const Options *options, int n_words, char **words) {
         _cleanup_(session_done) Session session = SESSION_INIT;
         uint64_t deadline = deadline_in(ANSWER_USEC);
         int r;
 
+        if (options->resume) {
+                r = resume(&session, options, deadline);
+                return r != EXIT_DONE ? r : console_run(&session.channel, session.pid, session.request, session.id);
+        }
+        if (n_words == 0) {
+                message_error("attach needs TARGET");
+                return EXIT_USAGE;
+        }
         if (options->direct)
                 r = session_open_direct(&session, words[0], deadline);
         else
-                r = session_open(&session, options->control, words[0], options->reason, deadline);
+                r = session_open(&session, options->control, words[0], options->reason, true, deadline);
         if (r != EXIT_DONE)
                 return r;
 
         introduce(&session);
         introduce_others(&session);
-        return console_run(&session.channel, session.pid);
+        return console_run(&session.channel, session.pid, 0, session.id);
 }

@@ -14,7 +14,7 @@
  * manholed-priv may hang. */
 #define SETTLE_WITHIN_USEC (1000U * 1000U)
 
-static const Method *const methods[] = { &method_list, &method_status, &method_attach, &method_mirror, &method_sessions,
+static const Method *const methods[] = { &method_list, &method_status, &method_attach, &method_mirror, &method_resume, &method_sessions,
                                          &method_terminate };
 
 /* The name of a parameter that the method does not have, or that has the wrong type; or NULL. */

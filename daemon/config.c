@@ -17,11 +17,13 @@
 #define CONFIG_FOLDER SYSCONFDIR "/manholed.conf.d"
 #define CONNECTIONS_PER_USER 512U
 #define SESSIONS_PER_USER 256U
+#define LINGER_USEC (30U * 1000000U)
 /* Ten years: what is longer is a mistake. */
 #define TIME_MAX_USEC (3652ULL * 86400U * 1000000U)
 
 void config_init(Config *c) {
         *c = (Config){ .connections_per_user = CONNECTIONS_PER_USER, .sessions_per_user = SESSIONS_PER_USER,
+                        .session_limits.linger_usec = LINGER_USEC,
                         .log_level = -1 };
 }
 
@@ -107,6 +109,10 @@ static int set_session_idle(Config *c, const char *value) {
         return set_limit(value, &c->session_limits.idle_usec);
 }
 
+static int set_linger(Config *c, const char *value) {
+        return parse_duration(value, TIME_MAX_USEC, &c->session_limits.linger_usec);
+}
+
 static int set_session_max(Config *c, const char *value) {
         return set_limit(value, &c->session_limits.max_usec);
 }
@@ -125,6 +131,7 @@ static const struct {
         { "SessionsPerUser", set_sessions },
         { "SessionIdleSec", set_session_idle },
         { "SessionMaxSec", set_session_max },
+        { "LingerSec", set_linger },
         { "LogLevel", set_log_level },
 };
 

@@ -12,6 +12,7 @@
  *   SessionsPerUser=NUMBER
  *   SessionIdleSec=TIME | infinity
  *   SessionMaxSec=TIME | infinity
+ *   LingerSec=TIME
  *   LogLevel=err | warning | notice | info | debug
  *
  *   [Grant "NAME"]  [Deny "NAME"]   rules of the policy: rule.h

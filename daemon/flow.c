@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
+
 /* Read at once: whole records of a stream without frames. */
 #define READ_SIZE (4U * RECORD_DATA_MAX)
 /* At most this much unwritten before reading pauses. */
@@ -23,8 +25,10 @@ static void flow_watch(Flow *f) {
 
         if (f->closed)
                 reads = writes = false;
-        (void)(reads ? event_add(f->readable, NULL) : event_del(f->readable));
-        (void)(writes ? event_add(f->writable, NULL) : event_del(f->writable));
+        if (f->readable)
+                (void)(reads ? event_add(f->readable, NULL) : event_del(f->readable));
+        if (f->writable)
+                (void)(writes ? event_add(f->writable, NULL) : event_del(f->writable));
 }
 
 static void flow_finish(Flow *f, FlowEnd how) {
@@ -60,8 +64,12 @@ static int flow_record_insert(Flow *f, bool keep) {
         return 0;
 }
 
+bool flow_between_frames(const Flow *f) {
+        return !f->tap.framed || frame_scanner_idle(&f->tap.scanner);
+}
+
 static bool flow_may_insert(const Flow *f) {
-        return !STAILQ_EMPTY(&f->inserts) && (!f->tap.framed || frame_scanner_idle(&f->tap.scanner));
+        return !STAILQ_EMPTY(&f->inserts) && flow_between_frames(f);
 }
 
 /* The same with the next piece of what was read. 0, TAP_E_PROTOCOL or negative errno. */
@@ -103,6 +111,8 @@ static int flow_record(Flow *f) {
 
 /* Writes what the receiver takes. False when it is gone. */
 static bool flow_write(Flow *f) {
+        if (f->to < 0)
+                (void)evbuffer_drain(f->recorded, evbuffer_get_length(f->recorded));
         while (evbuffer_get_length(f->recorded) > 0)
                 if (evbuffer_write(f->recorded, f->to) < 0)
                         return errno == EAGAIN || errno == EINTR;
@@ -110,18 +120,20 @@ static bool flow_write(Flow *f) {
 }
 
 static void flow_dispatch(Flow *f) {
+        bool alive;
         int r;
 
         if (f->closed)
                 return;
         r = flow_record(f);
         f->blocked = r == -EAGAIN;
-        if (!flow_write(f)) {
-                flow_finish(f, FLOW_LOST);
-                return;
-        }
+        alive = flow_write(f);
         if (r != 0 && r != -EAGAIN) {
                 flow_finish(f, r == TAP_E_PROTOCOL ? FLOW_PROTOCOL : FLOW_UNRECORDED);
+                return;
+        }
+        if (!alive) {
+                flow_finish(f, FLOW_LOST);
                 return;
         }
         if (f->eof && evbuffer_get_length(f->read) == 0 && evbuffer_get_length(f->recorded) == 0) {
@@ -155,6 +167,10 @@ static void flow_on_readable(evutil_socket_t fd, short what, void *userdata) {
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
+        if (n <= 0 && f->holds && fd_is_hung_up(fd)) {
+                flow_finish(f, FLOW_GONE);
+                return;
+        }
         /* A reset is an end as well: what came before it still goes through. */
         if (n <= 0)
                 f->eof = true;
@@ -208,7 +224,7 @@ void flow_insert(Flow *f, uint32_t type, const char *text, size_t n) {
         FlowInsert *insert;
 
         assert(!f->tap.from_client && n <= FLOW_INSERT_MAX);
-        if (f->n_inserts == INSERTS_MAX)
+        if (f->n_inserts == INSERTS_MAX || f->to < 0)
                 return;
         insert = malloc(sizeof(*insert) + header + n);
         if (!insert)
@@ -227,6 +243,62 @@ void flow_last_words(Flow *f) {
         while (flow_may_insert(f) && flow_record_insert(f, true) == 0)
                 ;
         (void)flow_write(f);
+}
+
+void flow_end(Flow *f) {
+        f->closed = false;
+        f->eof = true;
+        flow_dispatch(f);
+}
+
+int flow_set_from(Flow *f, struct event_base *loop, int from) {
+        struct event *readable = from < 0 ? NULL : event_new(loop, from, EV_READ | EV_PERSIST, flow_on_readable, f);
+
+        if (from >= 0 && !readable)
+                return -ENOMEM;
+        if (f->readable)
+                event_free(f->readable);
+        f->readable = readable;
+        f->from = from;
+        f->closed = false;
+        flow_watch(f);
+        return 0;
+}
+
+/* What a receiver needs to understand the rest of the frame that is under way. */
+static void flow_head_again(const Flow *f, struct evbuffer *out) {
+        const FrameScanner *scanner = &f->tap.scanner;
+        FrameHeader header = scanner->header;
+        uint8_t bytes[FRAME_HEADER_SIZE];
+
+        if (flow_between_frames(f))
+                return;
+        if (scanner->remaining == 0) {
+                (void)evbuffer_add(out, scanner->bytes, scanner->n_bytes);
+                return;
+        }
+        header.length = scanner->remaining;
+        frame_header_encode(&header, bytes);
+        (void)evbuffer_add(out, bytes, sizeof(bytes));
+}
+
+int flow_set_to(Flow *f, struct event_base *loop, int to, struct evbuffer *first) {
+        struct event *writable = to < 0 ? NULL : event_new(loop, to, EV_WRITE | EV_PERSIST, flow_on_writable, f);
+
+        if (to >= 0 && !writable)
+                return -ENOMEM;
+        if (f->writable)
+                event_free(f->writable);
+        f->writable = writable;
+        f->to = to;
+        f->closed = false;
+        (void)evbuffer_drain(f->recorded, evbuffer_get_length(f->recorded));
+        if (first)
+                (void)evbuffer_add_buffer(f->recorded, first);
+        if (to >= 0)
+                flow_head_again(f, f->recorded);
+        flow_watch(f);
+        return 0;
 }
 
 void flow_start(Flow *f) {

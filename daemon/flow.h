@@ -23,6 +23,7 @@ typedef struct Flow Flow;
 typedef enum FlowEnd {
         FLOW_CLOSED,     /* the sender's end, a reset too, has been passed on: this direction is over */
         FLOW_LOST,       /* the receiving end is gone */
+        FLOW_GONE,       /* with `holds`: the sender is gone, as opposed to having said all */
         FLOW_PROTOCOL,   /* the sender broke the protocol */
         FLOW_UNRECORDED, /* the recorder is lost */
 } FlowEnd;
@@ -45,12 +46,13 @@ typedef STAILQ_HEAD(FlowInserts, FlowInsert) FlowInserts;
 
 struct Flow {
         struct event *readable, *writable; /* owned */
-        int from, to;                      /* borrowed */
+        int from, to;                      /* borrowed; -1: nobody is there at the moment */
         struct evbuffer *read;             /* owned: read, not yet recorded */
         struct evbuffer *recorded;         /* owned: recorded, to be written */
         Tap tap;
         RecorderSession *session; /* borrowed */
         bool eof, closed, blocked; /* blocked: the recorder has no room */
+        bool holds;                /* of the owner: the sender may go, and another come */
         uint64_t position;         /* bytes recorded: data, without frame headers */
         uint64_t n_records;
         FlowInserts inserts; /* owned: to be said between two frames */
@@ -74,6 +76,19 @@ void flow_start(Flow *f);
  * wait; what comes then is left out. @n is at most FLOW_INSERT_MAX. */
 #define FLOW_INSERT_MAX 1024U
 void flow_insert(Flow *f, uint32_t type, const char *text, size_t n);
+
+/* Another sender, or none (-1): what the last one sent still goes through. 0 or -ENOMEM. */
+int flow_set_from(Flow *f, struct event_base *loop, int from);
+
+/* Another receiver, or none (-1): then what comes is recorded and goes no further. A new receiver gets
+ * @first, and goes on within the frame that is under way. 0 or -ENOMEM. */
+int flow_set_to(Flow *f, struct event_base *loop, int to, struct evbuffer *first);
+
+/* After FLOW_GONE: the sender's going is its end after all. */
+void flow_end(Flow *f);
+
+/* Between two frames of the sender. */
+bool flow_between_frames(const Flow *f);
 
 /* The flow will be done: says what waits to be said, if the receiver takes it at once. */
 void flow_last_words(Flow *f);

@@ -131,6 +131,16 @@ static void manager_tell_others(Manager *m, const Session *who, NoticeKind kind)
                                     "%s has left: session %s", person, who->id);
 }
 
+/* Its connection is none any more. */
+static void manager_on_detached(Session *s, void *userdata) {
+        Manager *m = userdata;
+
+        if (s->charged)
+                quota_release(&m->connections, s->peer.uid);
+        s->charged = false;
+        manager_reap_later(m); /* a descriptor has become free */
+}
+
 static void manager_on_joined(Session *s, void *userdata) {
         manager_tell_others(userdata, s, NOTICE_JOINED);
 }
@@ -351,7 +361,7 @@ static int manager_start(Manager *m, Config *config) {
         quota_init(&m->unread, UNREAD_BYTES_MAX);
         m->client_host = (ClientHost){ m->loop, m->hangups, &m->unread, manager_on_call, manager_on_client_ended, m };
         m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups, &m->session_limits,
-                                         manager_on_session_ended, manager_on_joined, manager_on_left, m };
+                                         manager_on_session_ended, manager_on_detached, manager_on_joined, manager_on_left, m };
         m->mirror_host = (MirrorHost){ m->loop, m->hangups, manager_on_mirror_ended, m };
         m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
         r = manager_start_events(m);

@@ -48,7 +48,9 @@ static void attach_failed(Session *s, const char *error, const char *reason, voi
 }
 
 static void attach(Manager *m, Client *c, json_t *parameters) {
-        const char *reason = json_string_value(json_object_get(parameters, "reason"));
+        SessionWishes wishes = { .frames = json_is_true(json_object_get(parameters, "framed")),
+                                 .linger = json_is_true(json_object_get(parameters, "linger")),
+                                 .reason = json_string_value(json_object_get(parameters, "reason")) };
         char diagnosis[ACCESS_REASON_MAX];
         PolicyVerdict verdict;
         Target *t;
@@ -86,7 +88,7 @@ static void attach(Manager *m, Client *c, json_t *parameters) {
                 client_error(c, ERROR_TOO_MANY_SESSIONS, "reason", "the daemon is out of memory");
                 return;
         }
-        if (session_new(&m->session_host, t, &c->peer, json_is_true(json_object_get(parameters, "framed")), reason,
+        if (session_new(&m->session_host, t, &c->peer, wishes,
                         (SessionClient){ attach_ready, attach_failed, m }, &c->session) < 0) {
                 quota_release(&m->sessions_of, c->peer.uid);
                 client_error(c, ERROR_TARGET_GONE, "reason", "the daemon is out of memory");
@@ -97,6 +99,6 @@ static void attach(Manager *m, Client *c, json_t *parameters) {
 
 const Method method_attach = {
         "org.manholed.Broker.Attach",
-        { { "target", JSON_STRING }, { "framed", JSON_TRUE }, { "reason", JSON_STRING } },
+        { { "target", JSON_STRING }, { "framed", JSON_TRUE }, { "reason", JSON_STRING }, { "linger", JSON_TRUE } },
         attach,
 };

@@ -27,5 +27,5 @@ typedef struct Method {
         bool at_once; /* needs no look at targets, and waits for none */
 } Method;
 
-extern const Method method_list, method_status, method_attach, method_mirror, method_sessions,
+extern const Method method_list, method_status, method_attach, method_mirror, method_resume, method_sessions,
         method_terminate;

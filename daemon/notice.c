@@ -39,7 +39,7 @@ void notice_send(Session *s, NoticeKind kind, const char *format, ...) {
         char text[TEXT_MAX], line[TEXT_MAX + 16];
         va_list args;
 
-        if (s->state != SESSION_RELAYING || (!s->wants_frames && kind != NOTICE_END))
+        if (s->state != SESSION_RELAYING || s->client_fd < 0 || (!s->wants_frames && kind != NOTICE_END))
                 return;
         va_start(args, format);
         (void)vsnprintf(text, sizeof(text), format, args);

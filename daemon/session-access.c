@@ -7,6 +7,7 @@
 #include "daemon/access.h"
 #include "daemon/errors.h"
 #include "daemon/manager.h"
+#include "daemon/session-linger.h"
 
 /* Without a target: of a process that is gone, or whose socket is, what it was when it was entered. */
 static PolicyObject object_of(const Session *s) {
@@ -14,10 +15,14 @@ static PolicyObject object_of(const Session *s) {
                            (PolicyObject){ .uid = target_policy_uid(&s->ids), .unit = s->target_unit };
 }
 
+PolicyVerdict session_access_decide_anew(const Manager *m, Client *c, const Session *s, PolicyMode mode) {
+        return policy_decide(&m->policy, access_subject(m, c), object_of(s), mode);
+}
+
 PolicyVerdict session_access_decide(const Manager *m, Client *c, const Session *s, PolicyMode mode) {
         if (c->peer.uid == s->peer.uid)
                 return (PolicyVerdict){ true, "the session is the user's own" };
-        return policy_decide(&m->policy, access_subject(m, c), object_of(s), mode);
+        return session_access_decide_anew(m, c, s, mode);
 }
 
 Session *session_access_find(Manager *m, const char *id) {
@@ -29,7 +34,7 @@ Session *session_access_find(Manager *m, const char *id) {
         return NULL;
 }
 
-static void record_denied(Manager *m, const Client *c, const Session *s, const char *reason) {
+void session_access_record_denied(Manager *m, const Client *c, const Session *s, const char *reason) {
         const char *user = names_get(m->names, c->peer.uid);
         char number[16];
         RecordParties parties = { .client_uid = c->peer.uid, .client_user = user ?: number,
@@ -59,7 +64,7 @@ Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, Poli
         verdict = session_access_decide(m, c, s, mode);
         if (!verdict.allowed) {
                 (void)snprintf(reason, sizeof(reason), "session %s: %s", s->id, verdict.rule);
-                record_denied(m, c, s, reason);
+                session_access_record_denied(m, c, s, reason);
                 client_error(c, ERROR_NOT_AUTHORIZED, "reason", reason);
                 return NULL;
         }
@@ -67,7 +72,9 @@ Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, Poli
 }
 
 static const char *state_name(const Session *s) {
-        return s->state == SESSION_RELAYING ? "attached" : "starting";
+        if (s->state != SESSION_RELAYING)
+                return "starting";
+        return session_lingers(s) ? "lingering" : "attached";
 }
 
 static json_t *since_json(const Session *s) {

@@ -23,6 +23,12 @@ Session *session_access_find(Manager *m, const char *id);
  * Without one the client has its error, a refusal is recorded, and NULL comes back. */
 Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, PolicyMode mode);
 
+/* The same, also for the session's own user: what the policy would say now. */
+PolicyVerdict session_access_decide_anew(const Manager *m, Client *c, const Session *s, PolicyMode mode);
+
+/* Somebody was refused something with it. */
+void session_access_record_denied(Manager *m, const Client *c, const Session *s, const char *reason);
+
 /* Who else has a console in the same process, as the type Other of the interface; a new reference. */
 json_t *session_access_others_json(Manager *m, const Session *s);
 

@@ -2,22 +2,16 @@
 #include "daemon/session-relay.h"
 
 #include <assert.h>
-#include <poll.h>
 
+#include "daemon/session-linger.h"
 #include "lib/console.h"
 #include "lib/container.h"
+#include "lib/fd.h"
 
 /* What a client said last still goes to the target, if the target takes it within this time. */
 static const struct timeval LAST_WORDS_WITHIN = { .tv_sec = 2 };
 
 #define CLIENT_GONE "closed by the client" /* reason of the end record */
-
-/* Nobody reads any more, as opposed to one who has merely said all (shutdown(2)). */
-static bool is_hung_up(int fd) {
-        struct pollfd p = { .fd = fd };
-
-        return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
-}
 
 static void session_on_client_gone(Hangup *hangup) {
         Session *s = container_of(hangup, Session, client_gone);
@@ -40,13 +34,17 @@ static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
                 break;
         case FLOW_LOST:
                 /* What a target said before it died is still read. */
-                if (f == &s->to_client)
+                if (f == &s->to_client && !session_linger(s))
                         session_end(s, "client lost");
+                break;
+        case FLOW_GONE:
+                if (!session_linger(s))
+                        flow_end(f);
                 break;
         case FLOW_CLOSED:
                 if (f == &s->to_client)
                         session_end(s, "closed by the target");
-                else if (is_hung_up(s->client_fd))
+                else if (fd_is_hung_up(s->client_fd))
                         session_end(s, CLIENT_GONE);
                 break;
         }
@@ -64,14 +62,20 @@ static void session_on_seen(Flow *f, const TapPiece *piece, void *userdata) {
         TranscriptPiece shown = transcript_piece(f == &s->to_agent, piece);
         Mirror *m;
 
+        backlog_add(&s->backlog, piece, &shown);
         if (shown.kind != TRANSCRIPT_NOTHING)
                 TAILQ_FOREACH(m, &s->mirrors, in_session)
                         mirror_show(m, &shown);
+        if (piece->type == CONSOLE_END && piece->id == s->console_id)
+                s->console_open = false;
         if (f != &s->to_agent)
                 return;
         s->last_input = recorder_clock();
-        if (piece->type == CONSOLE_OPEN)
+        if (piece->type == CONSOLE_OPEN && piece->begins) {
+                s->console_open = true;
+                s->console_id = piece->id;
                 session_join(s);
+        }
 }
 
 void session_relay_resume(Session *s) {
@@ -83,7 +87,14 @@ void session_relay_resume(Session *s) {
 }
 
 void session_relay_on_timer(Session *s) {
-        session_end(s, CLIENT_GONE);
+        if (session_lingers(s))
+                session_end(s, "its client did not come back");
+        else if (!session_linger(s))
+                session_end(s, CLIENT_GONE);
+}
+
+int session_relay_watch_client(Session *s) {
+        return hangup_watch(s->host->hangups, &s->client_gone, s->client_fd, session_on_client_gone);
 }
 
 void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n_rest) {
@@ -99,12 +110,15 @@ void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n
             flow_init(&s->to_client, loop, s->agent_fd, client_fd, false, s->framed, &s->record,
                       &handler, s) < 0 ||
             flow_push(&s->to_agent, rest, n_rest) < 0 ||
-            hangup_watch(s->host->hangups, &s->client_gone, client_fd, session_on_client_gone) < 0) {
+            session_relay_watch_client(s) < 0) {
                 session_end(s, "out of memory");
                 return;
         }
-        if (!s->framed)
+        s->to_agent.holds = s->wants_linger;
+        if (!s->framed) {
+                s->console_open = true;
                 session_join(s);
+        }
         flow_start(&s->to_agent);
         if (s->state == SESSION_RELAYING)
                 flow_start(&s->to_client);

@@ -9,5 +9,9 @@
 /* The recorder may have room again. */
 void session_relay_resume(Session *s);
 
-/* The session's timer, while it relays: the client's last words have had their time. */
+/* Watches for the client to go. 0 or negative errno. */
+int session_relay_watch_client(Session *s);
+
+/* The session's timer, while it relays: the client's last words, or the time without a client, have
+ * come to an end. */
 void session_relay_on_timer(Session *s);

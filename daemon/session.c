@@ -300,13 +300,14 @@ static int make_id(char ret[RECORD_SESSION_ID_MAX]) {
         return 0;
 }
 
-int session_new(const SessionHost *host, Target *target, const Peer *peer, bool wants_frames,
-                const char *reason, SessionClient client, Session **ret) {
+int session_new(const SessionHost *host, Target *target, const Peer *peer, SessionWishes wishes,
+                SessionClient client, Session **ret) {
         Session *s = calloc(1, sizeof(*s));
 
         if (!s)
                 return -ENOMEM;
-        *s = (Session){ .host = host, .client = client, .peer = *peer, .wants_frames = wants_frames,
+        *s = (Session){ .host = host, .client = client, .peer = *peer, .wants_frames = wishes.frames,
+                        .wants_linger = wishes.linger,
                         .client_fd = -1, .agent_fd = -1, .since = time(NULL), .began = recorder_clock() };
         s->last_input = s->began;
         TAILQ_INIT(&s->mirrors);
@@ -314,8 +315,8 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, bool 
         s->limit = event_new(host->loop, -1, 0, session_on_limit, s);
         s->target_comm = strdup(target->comm);
         s->target_unit = target->unit ? strdup(target->unit) : NULL;
-        s->reason = reason ? strdup(reason) : NULL;
-        if (!s->timer || !s->limit || !s->target_comm || (target->unit && !s->target_unit) || (reason && !s->reason) ||
+        s->reason = wishes.reason ? strdup(wishes.reason) : NULL;
+        if (!s->timer || !s->limit || !s->target_comm || (target->unit && !s->target_unit) || (wishes.reason && !s->reason) || (wishes.linger && backlog_init(&s->backlog) < 0) ||
             make_id(s->id) < 0) {
                 session_free(s);
                 return -ENOMEM;
@@ -342,6 +343,7 @@ void session_free(Session *s) {
                 event_free(s->limit);
         if (s->greeting)
                 event_free(s->greeting);
+        backlog_done(&s->backlog);
         free(s->client_user);
         free(s->target_comm);
         free(s->target_unit);

@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 #include <time.h>
 
+#include "daemon/backlog.h"
 #include "daemon/flow.h"
 #include "daemon/hangup.h"
 #include "daemon/mirror.h"
@@ -39,6 +40,8 @@ typedef struct SessionHost {
         Hangups *hangups;
         const SessionLimits *limits;
         void (*ended)(Session *session, void *userdata);
+        /* It has no client for now. */
+        void (*detached)(Session *session, void *userdata);
         /* A console has been opened in it, or it ends that had one. Must not end any session. */
         void (*joined)(Session *session, void *userdata);
         void (*left)(Session *session, void *userdata);
@@ -74,9 +77,11 @@ struct Session {
         Target *target;      /* borrowed; NULL when it is gone */
         pid_t target_pid;
         ProcStatus ids;      /* of the target, when the policy said yes */
-        int client_fd;       /* owned, once relaying */
+        int client_fd;       /* owned, once relaying; -1 while it lingers */
         int agent_fd;        /* owned, once connected */
-        bool wants_frames, framed;
+        bool wants_frames, wants_linger, framed;
+        bool console_open; /* one has been opened, and has not ended */
+        uint32_t console_id;
         bool joined; /* a person is there: it has a console, as opposed to answers alone */
         time_t since;        /* CLOCK_REALTIME: when the session was asked for */
         uint64_t began, last_input; /* recorder_clock(); when the client last sent something */
@@ -90,14 +95,20 @@ struct Session {
         Hangup client_gone;
         RecorderSession record;
         Flow to_agent, to_client;
+        Backlog backlog; /* kept for who takes the session up again, if it may linger */
         Mirrors mirrors; /* borrowed: who watches */
         unsigned n_mirrors;
 };
 
-/* Begins, when the policy has said yes to the target as it is now. @reason (may be NULL) is the
- * client's own, for the record. 0 or negative errno. */
-int session_new(const SessionHost *host, Target *target, const Peer *peer, bool wants_frames,
-                const char *reason, SessionClient client, Session **ret);
+/* What the client asks for. */
+typedef struct SessionWishes {
+        bool frames, linger;
+        const char *reason; /* its own, for the record; may be NULL */
+} SessionWishes;
+
+/* Begins, when the policy has said yes to the target as it is now. 0 or negative errno. */
+int session_new(const SessionHost *host, Target *target, const Peer *peer, SessionWishes wishes,
+                SessionClient client, Session **ret);
 void session_free(Session *s);
 
 /* From SESSION_READY: takes the client's descriptor over, in any case, with what was read from it

@@ -45,6 +45,7 @@ int tap_next(Tap *t, const uint8_t *bytes, size_t n, size_t *ret_used, TapPiece 
         if (!t->from_client && piece.frame && frame.header.type == CONSOLE_DROPPED)
                 piece.event = RECORD_DROPPED;
         piece.type = piece.frame ? frame.header.type : 0;
+        piece.id = piece.frame ? frame.header.id : 0;
         piece.begins = frame.begins;
         piece.ends = frame.ends;
         piece.data = frame.data;

@@ -31,7 +31,7 @@ typedef struct TapPiece {
         bool record; /* false: nothing here is worth a record */
         RecordEvent event;
         const char *frame; /* static: the frame's kind; NULL in the plain face */
-        uint32_t type;     /* the same as a number (lib/console.h); 0 in the plain face */
+        uint32_t type, id; /* the same as a number (lib/console.h), and of which request; 0 in the plain face */
         bool begins, ends; /* the frame's first and last piece */
         const uint8_t *data;
         size_t n_data; /* at most RECORD_DATA_MAX */

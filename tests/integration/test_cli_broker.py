@@ -130,7 +130,7 @@ def test_status_says_once_what_one_rule_decides():
 
 
 @pytest.mark.parametrize("verb", [["status", "x"], ["attach", "x"], ["exec", "x", "1"], ["terminate", "x"],
-                                  ["watch", "x"]])
+                                  ["watch", "x"], ["attach", "--resume=x"]])
 @pytest.mark.parametrize("error, status", [
     ("org.manholed.NoSuchTarget", NO_TARGET),
     ("org.manholed.NoSuchSession", NO_TARGET),
@@ -269,7 +269,7 @@ def test_attach_sends_the_reason_and_survives_a_hello_in_the_same_packet():
 
     with fake_daemon(script) as fake:
         result = run("attach", "app", "--reason=why \xe9", control=fake.control, input="1+1\n")
-    assert seen == {"target": "app", "framed": True, "reason": "why \xe9"}
+    assert seen == {"target": "app", "framed": True, "linger": True, "reason": "why \xe9"}
     assert result.returncode == DONE
     assert result.stdout == "early\n>>> 2\n>>> "
     assert result.stderr.splitlines() == [
@@ -285,7 +285,7 @@ def test_attach_sends_the_reason_and_survives_a_hello_in_the_same_packet():
     ([frame(ANSWER, {"error": "x", "message": "no thread"})], "no console: no thread"),
     ([frame(99, b"")], "the console is lost: it does not speak the console protocol"),
     ([b"\xff" * 12], "the console is lost: it does not speak the console protocol"),
-    ([b"\x01"], "the console is lost: the connection is gone"),
+    ([b"\x01"], "the console is lost: the connection is gone; it may wait for: manholectl attach --resume feed"),
 ], ids=["stopping", "unknown", "nonsense", "busy", "message", "type", "length", "cut"])
 def test_a_console_that_ends_badly_says_why(frames, message):
     def script(peer):
@@ -350,6 +350,41 @@ def test_code_does_not_hear_who_comes_but_why_it_is_ended():
         result = run("exec", "x", "1", control=fake.control)
     assert result.returncode == FAILED
     assert one_line(result.stderr) == "the session was ended: terminated by root"
+
+
+def resumed(*pieces, missed=0, **more):
+    def script(peer):
+        call = peer.call()
+        assert call["method"] == "org.manholed.Broker.Resume" and call["upgrade"] is True
+        assert call["parameters"] == {"session": "c0ffee"}
+        peer.reply({"session": SESSION, "framed": True, "request": 9, "recording": "journal", "others": [],
+                    "missed": missed, **more})
+        for piece in pieces:
+            peer.send(piece)
+        assert peer.frame() == (INPUT, 9, b"1+1\n")
+        peer.send(frame(OUTPUT, b"2\n", id=9) + frame(END, {"reason": "exit"}, id=9))
+    return script
+
+
+@pytest.mark.parametrize("words", [["--resume=c0ffee"], ["shop", "--resume", "c0ffee"]])
+def test_a_session_is_taken_up_again_without_another_open(words):
+    pieces = [frame(OUTPUT, b"before\n", id=9), frame(PROMPT, b">>> ", id=9)]
+    with fake_daemon(resumed(*pieces, missed=5)) as fake:
+        result = run("attach", *words, control=fake.control, input="1+1\n")
+    assert result.returncode == DONE
+    assert result.stdout == "before\n>>> 2\n"
+    assert result.stderr.splitlines() == [
+        "Session c0ffee, in shop(4321), goes on.", "[5 bytes of output meanwhile were too many to be shown here]",
+        "manholectl: exit() ended the console; process 4321 goes on"]
+
+
+def test_a_session_is_taken_up_again_on_a_terminal():
+    pieces = [frame(OUTPUT, b"before\n", id=9), frame(PROMPT, b">>> ", id=9)]
+    with fake_daemon(resumed(*pieces)) as fake, terminal("attach", "--resume=c0ffee", control=fake.control) as t:
+        t.expect_exact("before")
+        t.editing()
+        t.line("1+1")
+        assert t.wait() == DONE
 
 
 def watched(*pieces):

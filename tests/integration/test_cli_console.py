@@ -343,7 +343,7 @@ def test_the_terminal_is_restored_after_the_daemon_is_killed(tmp_path):
         t.expect_exact("half")
         kill(broker)
         assert t.wait() == FAILED
-        assert t.rest().endswith("manholectl: the console is lost: the connection is gone\r\n")
+        assert "manholectl: the console is lost: the connection is gone" in t.rest()
         assert t.modes() == t.found
         assert target.poll() is None
 

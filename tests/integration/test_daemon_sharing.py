@@ -9,22 +9,7 @@ import pytest
 
 from daemonlib import *  # noqa: F403
 from agentlib import END, INPUT, INTERRUPT, OPEN, OUTPUT, PROMPT
-
-NOTICE = 192
-
-
-def sessions(daemon, uid=US):
-    """Sessions as a user is shown them, by id."""
-    error, reply = daemon.call(f"{BROKER}.Sessions", uid=uid)
-    assert error is None, reply
-    return {s["session"]: s for s in reply["sessions"]}
-
-
-def terminate(daemon, session, uid=US, **parameters):
-    """The error, or None."""
-    error, reply = daemon.call(f"{BROKER}.Terminate", {"session": session, **parameters}, uid=uid)
-    assert error is None or reply["reason"]
-    return error and error.removeprefix(f"{ERROR}.")
+from sessionlib import TYPED, Watcher, attach, attach_framed, notice, sessions, terminate
 
 
 @pytest.fixture
@@ -57,12 +42,6 @@ def nothing_leaks(request):
         yield
     assert daemon.serves()
     wait_for(lambda: sessions(daemon) == {}, "no session")
-
-
-def attach(daemon, peer, **parameters):
-    console = daemon.attach(peer.pid, **parameters)
-    assert peer.do("accept()") == "None"
-    return console
 
 
 # ------------------------------------------------------------------- Sessions
@@ -200,25 +179,6 @@ def test_a_plain_client_is_told_why_its_session_ends(daemon, peer):
     assert cast.of("notice").decode().endswith(": lunch]\n")
 
 
-def notice(console):
-    """The next frame, which is the broker's."""
-    kind, number, payload = console.frame()
-    assert (kind, number) == (NOTICE, 0)
-    return json.loads(payload)
-
-
-def attach_framed(daemon, peer, **parameters):
-    client = daemon.client()
-    client.send(f"{BROKER}.Attach", {"target": str(peer.pid), "framed": True, **parameters}, upgrade=True)
-    assert peer.do("accept()") == "None"
-    assert peer.do("hello()") == "None"
-    error, reply = client.reply()
-    assert error is None, reply
-    console = AttachedFrames(client, reply)
-    console.hello()
-    return console
-
-
 def test_a_framed_client_is_told_why_its_session_ends(daemon, peer):
     with attach_framed(daemon, peer) as console:
         assert terminate(daemon, console.session, reason="lunch \\ \x1b[31m") is None
@@ -339,26 +299,6 @@ def test_consoles_in_another_process_are_no_news(daemon, peer):
 
 
 # --------------------------------------------------------------------- Mirror
-
-
-TYPED = 193
-
-
-class Watcher:
-    """A mirror of a session, as text or in frames."""
-
-    def __init__(self, daemon, session, uid=US, framed=False):
-        self.client = daemon.client(uid)
-        self.client.send(f"{BROKER}.Mirror", {"session": session, "framed": framed}, upgrade=True)
-        error, self.answer = self.client.reply()
-        assert error is None, self.answer
-        self.stream = (AttachedFrames if framed else Attached)(self.client, {**self.answer, "session": session})
-
-    def __enter__(self):
-        return self.stream
-
-    def __exit__(self, *unused):
-        self.client.close()
 
 
 def not_mirrored(daemon, session, uid=US):

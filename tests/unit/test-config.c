@@ -42,6 +42,7 @@ static void without_a_line_everything_has_its_default(void **state) {
         assert_int_equal(c.n_scan, 0);
         assert_true(c.connections_per_user > 0);
         assert_true(c.sessions_per_user > 0);
+        assert_true(c.session_limits.linger_usec == 30000000);
         assert_true(c.session_limits.idle_usec == 0);
         assert_true(c.session_limits.max_usec == 0);
         assert_int_equal(c.log_level, -1);
@@ -54,7 +55,7 @@ static void every_key_is_read(void **state) {
 
         assert_reads(&c, "[Manholed]\nRecord=file:/var/log/x\nScan=/tmp\nScan=/run/app\n"
                          "ConnectionsPerUser=7\nSessionsPerUser=5\nSessionIdleSec=1h 30min\nSessionMaxSec=90\n"
-                         "LogLevel=debug\n");
+                         "LingerSec=0\nLogLevel=debug\n");
         assert_string_equal(c.record, "file:/var/log/x");
         assert_int_equal(c.n_scan, 2);
         assert_string_equal(c.scan[0], "/tmp");
@@ -63,6 +64,7 @@ static void every_key_is_read(void **state) {
         assert_int_equal(c.sessions_per_user, 5);
         assert_true(c.session_limits.idle_usec == 5400000000);
         assert_true(c.session_limits.max_usec == 90000000);
+        assert_true(c.session_limits.linger_usec == 0);
         assert_int_equal(c.log_level, LOG_DEBUG);
         config_done(&c);
 }
@@ -174,6 +176,7 @@ static void a_bad_line_is_named_by_its_number(void **state) {
                 { "[Manholed]\nConnectionsPerUser=", 2 },
                 { "[Manholed]\nSessionsPerUser=0", 2 },
                 { "[Manholed]\nSessionIdleSec=0", 2 },
+                { "[Manholed]\nLingerSec=infinity", 2 },
                 { "[Manholed]\nSessionIdleSec=5m", 2 },
                 { "[Manholed]\nSessionMaxSec=-1", 2 },
                 { "[Manholed]\nSessionMaxSec=never", 2 },

@@ -660,6 +660,101 @@ static void inserts_that_wait_are_bounded(void **state) {
         scene_free(s);
 }
 
+/* ------------------------------------------------- others at the same flow */
+
+static void without_a_receiver_it_is_recorded_and_goes_no_further(void **state) {
+        static uint8_t bytes[300000];
+        Scene *s = scene_new(false, false);
+
+        flow_start(&s->flow);
+        assert_int_equal(flow_set_to(&s->flow, s->loop, -1, NULL), 0);
+        for (unsigned i = 0; i < 10; i++) {
+                say(s, bytes, sizeof(bytes) / 10);
+                turn(s);
+        }
+        assert_int_equal(s->stub.n_bytes, sizeof(bytes));
+        assert_int_equal(s->n_ends, 0);
+        assert_arrived(s, "", 0);
+        scene_free(s);
+}
+
+static void another_receiver_goes_on_within_a_frame(void **state) {
+        uint8_t bytes[256], expected[256], arrived[256];
+        size_t n = frame(bytes, CONSOLE_OUTPUT, "0123456789", 10), k;
+        ssize_t got;
+
+        /* Wherever the first one went: the second reads whole frames. */
+        for (size_t cut = 1; cut < n; cut++) {
+                Scene *s = scene_new(false, true);
+                struct evbuffer *first = evbuffer_new();
+
+                flow_start(&s->flow);
+                say(s, bytes, cut);
+                turn(s);
+                assert_arrived(s, bytes, cut);
+                assert_int_equal(flow_set_to(&s->flow, s->loop, -1, NULL), 0);
+                assert_int_equal(evbuffer_add(first, "first", 5), 0);
+                assert_int_equal(flow_set_to(&s->flow, s->loop, s->to, first), 0);
+                turn(s);
+                got = recv(s->receiver, arrived, sizeof(arrived), 0);
+                say(s, bytes + cut, n - cut);
+                turn(s);
+                got += recv(s->receiver, arrived + got, sizeof(arrived) - (size_t)got, 0);
+                memcpy(expected, "first", 5);
+                k = 5;
+                if (cut <= FRAME_HEADER_SIZE)
+                        k += frame(expected + k, CONSOLE_OUTPUT, "0123456789", 10);
+                else
+                        k += frame(expected + k, CONSOLE_OUTPUT, (const char *)bytes + cut, n - cut);
+                assert_int_equal(got, k);
+                assert_memory_equal(arrived, expected, k);
+                assert_int_equal(s->stub.n_bytes, 10);
+                evbuffer_free(first);
+                scene_free(s);
+        }
+}
+
+static void a_sender_that_goes_is_told_from_one_that_has_said_all(void **state) {
+        Scene *s = scene_new(true, false);
+
+        s->flow.holds = true;
+        flow_start(&s->flow);
+        say(s, "last", 4);
+        s->sender = fd_close(s->sender);
+        turn(s);
+        assert_int_equal(s->n_ends, 1);
+        assert_int_equal(s->how, FLOW_GONE);
+        assert_arrived(s, "last", 4);
+        /* Its end is not passed on, and another goes on. */
+        assert_int_equal(flow_set_from(&s->flow, s->loop, -1), 0);
+        turn(s);
+        assert_arrived(s, "", 0);
+        assert_int_equal(s->n_ends, 1);
+        scene_free(s);
+
+        s = scene_new(true, false);
+        s->flow.holds = true;
+        flow_start(&s->flow);
+        assert_int_equal(shutdown(s->sender, SHUT_WR), 0);
+        turn(s);
+        assert_int_equal(s->how, FLOW_CLOSED);
+        scene_free(s);
+}
+
+static void a_sender_that_goes_may_be_the_end_after_all(void **state) {
+        Scene *s = scene_new(true, false);
+
+        s->flow.holds = true;
+        flow_start(&s->flow);
+        s->sender = fd_close(s->sender);
+        turn(s);
+        assert_int_equal(s->how, FLOW_GONE);
+        flow_end(&s->flow);
+        assert_int_equal(s->how, FLOW_CLOSED);
+        assert_int_equal(recv(s->receiver, (char[1]){}, 1, 0), 0);
+        scene_free(s);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(nothing_is_read_before_the_start),
@@ -686,6 +781,10 @@ int main(void) {
                 cmocka_unit_test(an_insert_waits_for_the_recorder_too),
                 cmocka_unit_test(last_words_are_said_at_once_and_never_within_a_frame),
                 cmocka_unit_test(inserts_that_wait_are_bounded),
+                cmocka_unit_test(without_a_receiver_it_is_recorded_and_goes_no_further),
+                cmocka_unit_test(another_receiver_goes_on_within_a_frame),
+                cmocka_unit_test(a_sender_that_goes_is_told_from_one_that_has_said_all),
+                cmocka_unit_test(a_sender_that_goes_may_be_the_end_after_all),
         };
 
         return cmocka_run_group_tests_name("flow", tests, enter, NULL);
