@@ -32,6 +32,8 @@ typedef struct Console {
         size_t n_answers; /* lines sent, and ends of input */
         size_t n_prompts;
         bool interrupted; /* once already, without a terminal */
+        uint32_t completion_id; /* of what was last asked to complete */
+        size_t n_completed;     /* the text that was sent with it */
         bool over;
         int status;
         char farewell[512]; /* why it is over */
@@ -84,6 +86,30 @@ static void on_line(void *userdata, const char *line) {
         send_input(c, text.data, text.n);
 }
 
+static void on_tab(void *userdata, const char *text, size_t n) {
+        Console *c = userdata;
+
+        do
+                c->completion_id++;
+        while (c->completion_id == 0 || c->completion_id == c->request);
+        c->n_completed = n;
+        channel_send(c->channel, CONSOLE_COMPLETE, c->completion_id, text, n);
+}
+
+/* An error means that there is nothing to show. */
+static void on_completion(Console *c, json_t *answer) {
+        json_t *matches = json_object_get(answer, "matches"), *match;
+        json_int_t start = json_integer_value(json_object_get(answer, "start"));
+        size_t n = json_array_size(matches), i;
+        _cleanup_free_ const char **names = calloc(n + 1, sizeof(*names));
+
+        if (!names || start < 0 || (size_t)start > c->n_completed)
+                return;
+        json_array_foreach(matches, i, match)
+                names[i] = json_is_string(match) ? json_string_value(match) : "";
+        editor_complete(names, n, c->n_completed - (size_t)start);
+}
+
 static void on_prompt(Console *c, const char *text, size_t n) {
         if (c->terminal) {
                 editor_prompt(text, n);
@@ -129,7 +155,10 @@ static void on_answer(Console *c, uint32_t id, json_t *answer) {
         const char *error = json_string_value(json_object_get(answer, "error"));
         const char *text = json_string_value(json_object_get(answer, "message"));
 
-        if (error) {
+        if (id != 0 && id != c->request) {
+                if (id == c->completion_id)
+                        on_completion(c, answer);
+        } else if (error) {
                 console_end(c, EXIT_FAILED, "no console: %s", text ? text : error);
         } else if (id == 0 && !c->opened) {
                 channel_send(c->channel, CONSOLE_OPEN, c->request, NULL, 0);
@@ -284,7 +313,7 @@ int console_run(Channel *channel, pid_t pid, uint32_t request, const char *sessi
         c.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
         terminal_init();
         if (c.terminal)
-                editor_open(on_line, &c);
+                editor_open(on_line, channel->framed ? on_tab : NULL, &c);
         else
                 printer_init(&c.printer, stdout);
         if (c.terminal && !channel->framed)

@@ -23,6 +23,7 @@
 #define TAIL_MAX 512U
 
 static EditorHandler line_handler;
+static EditorCompleter line_completer;
 static void *line_userdata;
 static Filter output_filter;
 static Buffer tail;        /* output since the last line end, already safe */
@@ -30,6 +31,7 @@ static Buffer prompt_text; /* safe as well */
 static bool active;
 static Buffer keys; /* read, but not yet looked at by readline */
 static bool keys_ended;
+static Buffer asked; /* what a tab was typed behind, and not yet answered */
 
 static void write_out(const char *data, size_t n) {
         if (n == 0)
@@ -117,8 +119,22 @@ static void on_line(char *line) {
         free(line);
 }
 
-void editor_open(EditorHandler handler, void *userdata) {
+/* At the beginning of a line it indents, and in what is pasted it stays. */
+static int on_tab(int count, int key) {
+        struct pollfd p = { .fd = terminal_input(), .events = POLLIN };
+        size_t n = (size_t)rl_point;
+
+        if (!line_completer || strspn(rl_line_buffer, " \t") >= n || keys.n > 0 || poll(&p, 1, 0) > 0)
+                return rl_insert(count, key);
+        asked.n = 0;
+        buffer_append(&asked, rl_line_buffer, n);
+        line_completer(line_userdata, asked.data, asked.n);
+        return 0;
+}
+
+void editor_open(EditorHandler handler, EditorCompleter completer, void *userdata) {
         line_handler = handler;
+        line_completer = completer;
         line_userdata = userdata;
 
         rl_readline_name = "manholectl";
@@ -126,12 +142,13 @@ void editor_open(EditorHandler handler, void *userdata) {
         rl_outstream = stdout;
         rl_catch_signals = 0; /* terminal.c's */
         rl_catch_sigwinch = 0;
-        rl_inhibit_completion = 1; /* a tab indents */
+        rl_inhibit_completion = 1; /* of file names */
         rl_getc_function = get_key;
         rl_input_available_hook = have_key;
         (void)rl_initialize();
         /* Pasted lines are lines: each is sent, and answered, by itself. */
         (void)rl_variable_bind("enable-bracketed-paste", "off");
+        (void)rl_bind_key('\t', on_tab);
         history_open();
 }
 
@@ -152,6 +169,7 @@ void editor_close(void) {
         buffer_done(&tail);
         buffer_done(&prompt_text);
         buffer_done(&keys);
+        buffer_done(&asked);
 }
 
 /* Output while nothing is edited goes straight out; what is left of the last line is remembered. */
@@ -197,6 +215,47 @@ void editor_print(const void *data, size_t n) {
 
         filter_feed(&output_filter, data, n, &safe);
         print_safe(&safe);
+}
+
+/* Foreign text becomes part of the line: only what is certainly a name. */
+static bool is_name(const char *name) {
+        static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+
+        return name[0] && !name[strspn(name, letters)];
+}
+
+void editor_complete(const char *const *names, size_t n_names, size_t n_begun) {
+        _cleanup_(buffer_done) Buffer list = {};
+        const char *first = NULL;
+        size_t n_common = 0;
+
+        if (!active || (size_t)rl_point != asked.n || asked.n < n_begun ||
+            memcmp(rl_line_buffer, asked.data, asked.n) != 0)
+                return;
+        for (size_t i = 0; i < n_names; i++) {
+                if (!is_name(names[i]) || strlen(names[i]) < n_begun ||
+                    memcmp(names[i], asked.data + asked.n - n_begun, n_begun) != 0)
+                        continue;
+                if (first)
+                        while (strncmp(first, names[i], n_common) != 0)
+                                n_common--;
+                else
+                        n_common = strlen(names[i]);
+                first = first ? first : names[i];
+                buffer_append(&list, names[i], strlen(names[i]));
+                buffer_append(&list, "  ", 2);
+        }
+        asked.n = 0;
+        if (n_common > n_begun) {
+                _cleanup_free_ char *rest = strndup(first + n_begun, n_common - n_begun);
+
+                if (rest)
+                        (void)rl_insert_text(rest);
+                rl_redisplay();
+        } else if (first && list.n > n_common + 2) {
+                list.data[list.n - 2] = '\n';
+                editor_print(list.data, list.n - 1);
+        }
 }
 
 /* readline cannot know how wide a tab came out, nor draw over lines that were wrapped. */

@@ -17,7 +17,11 @@
 /* @line: a line without its end; NULL for end of input (Ctrl-D). The editor is not active then. */
 typedef void (*EditorHandler)(void *userdata, const char *line);
 
-void editor_open(EditorHandler handler, void *userdata);
+/* A tab was typed behind @text, the line up to the cursor: editor_complete() may answer. */
+typedef void (*EditorCompleter)(void *userdata, const char *text, size_t n);
+
+/* @completer may be NULL: then a tab indents, as it does at the beginning of a line. */
+void editor_open(EditorHandler handler, EditorCompleter completer, void *userdata);
 void editor_close(void);
 
 /* Begins to edit a line behind @prompt, or changes the prompt of the one that is being edited. */
@@ -26,6 +30,12 @@ void editor_prompt(const char *prompt, size_t n);
 /* While a line is edited, standard input is the editor's: call editor_read() when it is readable. */
 bool editor_active(void);
 void editor_read(void);
+
+/*
+ * Goes on with the line as far as all @names agree, or shows them. Each begins with the @n_begun bytes
+ * before the cursor. Nothing happens if the line up to the cursor is not the one that was asked about.
+ */
+void editor_complete(const char *const *names, size_t n_names, size_t n_begun);
 
 /* Foreign bytes; they are made safe for the terminal here. */
 void editor_print(const void *data, size_t n);

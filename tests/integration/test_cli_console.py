@@ -270,6 +270,28 @@ signal.signal(signal.SIGUSR1, lambda *_: print("from the application"))
         t.expect_exact("42\r\n")
 
 
+@pytest.mark.parametrize("direct", [False, True], ids=["recorded", "direct"])
+def test_a_tab_completes(broker, target, direct):
+    with attached(target, broker, (), *["--direct"][:direct]) as t:
+        prompt(t)
+        t.line("one_long_name = 41; one_long_word = 1")
+        prompt(t)
+        t.send("one\t")
+        t.expect_exact("one_long_")
+        t.send("\t")  # all that they agree in is there
+        t.expect_exact("one_long_name  one_long_word\r\n")
+        t.expect_exact(">>> one_long_")
+        t.send("n\t")
+        t.expect_exact("ame")
+        t.send(" + 1\n")
+        t.expect_exact("42\r\n")
+        prompt(t)
+        t.send("nothing.like.this\t")
+        t.expect_exact("nothing.like.this")
+        t.send("\x15'st' + 'ill'\n")
+        t.expect_exact("'still'")
+
+
 def test_the_history_is_kept(broker, target, history):
     for line in ("'first' + 'line'", None):
         with attached(target, broker, history) as t:
