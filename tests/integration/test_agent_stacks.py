@@ -20,10 +20,14 @@ def stacks(client, options=""):
     return answer["text"]
 
 
+tells_of_gil = pytest.mark.skipif(VERSION < (3, 7), reason="3.6 keeps its account of the GIL apart")
+
+
 def gil_by_thread(answer):
     return {thread["native_id"]: thread["gil"] for thread in answer["threads"]}
 
 
+@tells_of_gil
 def test_who_has_the_gil_is_told_without_it():
     with Host(HOSTS / "stuck.py", "start_sleepers(2); hold_gil()", ready="HOLDS") as host, framed(host) as client:
         answer = client.ask(STACKS)
@@ -37,6 +41,7 @@ def test_who_has_the_gil_is_told_without_it():
         assert list(gil.values()).count(None) >= 2
 
 
+@tells_of_gil
 def test_who_has_the_gil_is_told_without_stacks_too():
     env = environment(MANHOLE_DUMP_LIMIT="1M")
     with Host(HOSTS / "stuck.py", "hold_gil()", ready="HOLDS", env=env) as host, framed(host) as client:
@@ -44,6 +49,7 @@ def test_who_has_the_gil_is_told_without_stacks_too():
         assert "File:" not in answer["text"] and gil_by_thread(answer)[host.pid] == "has"
 
 
+@tells_of_gil
 def test_who_has_the_gil_is_told_with_it():
     code = (
         "def spin():\n    while True: pass\n"
@@ -153,6 +159,8 @@ def test_source_that_changed_before_a_fork_is_not_shown_in_the_child(tmp_path):
 
 
 def tasks_host(n_extra=0):
+    if VERSION < (3, 8):
+        pytest.skip("tasks have names since 3.8")
     return Host(HOSTS / "tasks.py", n_extra)
 
 
@@ -250,6 +258,7 @@ def test_asyncio_is_not_imported_for_it():
         assert host.wait_out("^LOADED") == "LOADED 0"
 
 
+@pytest.mark.skipif(VERSION < (3, 7), reason="3.6 keeps its tasks elsewhere, where they are not looked for")
 def test_tasks_run_no_code_of_the_application():
     code = """
 import asyncio
