@@ -46,22 +46,6 @@ typedef struct AioTasks {
 
 #define AIO_TASKS_INIT ((AioTasks){})
 
-const char *aio_state_name(AioState state);
-
-/* Its name in quotes; escaped where it is not for printing, `?` without one. NULL with an exception
- * set. */
-PyObject *aio_quote(const AioTask *t);
-
-/* The frames of its coroutine and of what that awaits, the outermost first. NULL with an exception
- * set. */
-PyObject *aio_frames(const AioTask *t);
-
 /* Without asyncio, and without memory, there are none. Leaves no exception. */
 void aio_collect(AioTasks *ret);
 void aio_done(AioTasks *a);
-
-/*
- * Those that nobody waits for come first, each followed by those that it waits for. Calls @visit once
- * for every task with how deep it stands; ends early when that returns other than 0, and returns it.
- */
-int aio_walk(AioTasks *a, int (*visit)(AioTasks *a, size_t task, size_t depth, void *arg), void *arg);

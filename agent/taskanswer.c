@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent/aio.h"
+#include "agent/aiotree.h"
 #include "agent/frames.h"
 #include "agent/glimpse.h"
 #include "agent/greenlets.h"
@@ -92,7 +92,7 @@ static void add_task(JsonBuffer *b, const AioTasks *all, const AioTask *t, PyObj
         jsonbuf_raw(b, ",\"name\":");
         add_text(b, t->name, STRING_MAX);
         jsonbuf_raw(b, ",\"state\":\"");
-        jsonbuf_raw(b, aio_state_name(t->state));
+        jsonbuf_raw(b, aiotree_state(t->state));
         jsonbuf_raw(b, "\",\"thread\":");
         if (t->thread_id != 0)
                 jsonbuf_integer(b, (long long)t->thread_id);
@@ -110,7 +110,7 @@ static void add_task(JsonBuffer *b, const AioTasks *all, const AioTask *t, PyObj
 /* `  "NAME": waiting in FUNCTION (FILE:LINE)`, indented by depth. */
 static int append_line(PyObject *lines, const AioTask *t, size_t depth, PyObject *frames) {
         Py_ssize_t n = PyList_Size(frames);
-        PyObject *name = aio_quote(t);
+        PyObject *name = aiotree_quote(t);
         int indent = (int)(depth < 32 ? depth : 32) * 2;
         FramePlace p;
         int r = -1;
@@ -120,12 +120,12 @@ static int append_line(PyObject *lines, const AioTask *t, size_t depth, PyObject
 
                 snprintf(space, sizeof(space), "%*s", indent, "");
                 r = look_append_consume(lines, PyUnicode_FromFormat("%s%U: %s in %U (%U:%S)\n", space, name,
-                                                                    aio_state_name(t->state), p.name, p.file,
+                                                                    aiotree_state(t->state), p.name, p.file,
                                                                     p.number));
                 frames_place_done(&p);
         } else if (name != NULL)
                 r = look_append_consume(lines,
-                                        PyUnicode_FromFormat("%U: %s\n", name, aio_state_name(t->state)));
+                                        PyUnicode_FromFormat("%U: %s\n", name, aiotree_state(t->state)));
         Py_XDECREF(name);
         return r;
 }
@@ -193,7 +193,7 @@ static int visit_json(AioTasks *all, size_t task, size_t depth, void *arg) {
 
         if (j->b->n_data - j->begin > TASKS_MAX)
                 return 1;
-        frames = aio_frames(t);
+        frames = aiotree_frames(t);
         if (frames == NULL)
                 return -1;
         if (j->n++ > 0)
@@ -235,7 +235,7 @@ void taskanswer_make(Session *s, const char *payload, size_t n_payload, JsonBuff
         j.n_all = all.n_tasks + all.n_left_out;
         jsonbuf_raw(ret, "{\"tasks\":[");
         j.begin = ret->n_data;
-        whole = aio_walk(&all, visit_json, &j) == 0 && all.n_left_out == 0;
+        whole = aiotree_walk(&all, visit_json, &j) == 0 && all.n_left_out == 0;
         aio_done(&all);
         jsonbuf_raw(ret, "],\"greenlets\":[");
         whole &= add_greenlets(&j);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/tasks.h"
 
-#include "agent/aio.h"
+#include "agent/aiotree.h"
 #include "agent/glimpse.h"
 #include "agent/greenlets.h"
 #include "agent/look.h"
@@ -26,7 +26,7 @@ static int append_names(PyObject *lines, const AioTasks *all, size_t edge, bool 
 
                 if (i == NAMES_MAX)
                         return look_append_consume(lines, PyUnicode_FromString(", …"));
-                name = aio_quote(&all->tasks[awaited ? e->awaited : e->waiter]);
+                name = aiotree_quote(&all->tasks[awaited ? e->awaited : e->waiter]);
                 if (name == NULL)
                         return -1;
                 r = look_append_consume(lines, PyUnicode_FromFormat("%s%U",
@@ -41,13 +41,13 @@ static int append_names(PyObject *lines, const AioTasks *all, size_t edge, bool 
 }
 
 static int append_header(PyObject *lines, const AioTasks *all, const AioTask *t) {
-        PyObject *name = aio_quote(t);
+        PyObject *name = aiotree_quote(t);
         int r = -1;
 
         if (name != NULL)
                 r = look_append_consume(lines,
                                         PyUnicode_FromFormat("\n######### Task=%U #########\nTask %U: %s",
-                                                             name, name, aio_state_name(t->state)));
+                                                             name, name, aiotree_state(t->state)));
         Py_XDECREF(name);
         if (r == 0)
                 r = append_names(lines, all, t->awaited, true);
@@ -64,7 +64,7 @@ static int append_block(AioTasks *all, size_t task, size_t depth, void *arg) {
         if (b->n == BLOCKS_MAX)
                 return 1;
         b->n++;
-        frames = aio_frames(&all->tasks[task]);
+        frames = aiotree_frames(&all->tasks[task]);
         r = frames != NULL ? append_header(b->lines, all, &all->tasks[task]) : -1;
         for (Py_ssize_t i = 0; r == 0 && i < PyList_Size(frames); i++)
                 r = frames_append(b->frames, b->lines, PyList_GetItem(frames, i));
@@ -78,7 +78,7 @@ static int append_aio(Frames *f, PyObject *lines) {
         int r;
 
         aio_collect(&all);
-        r = aio_walk(&all, append_block, &b);
+        r = aiotree_walk(&all, append_block, &b);
         if (r >= 0 && b.n < all.n_tasks + all.n_left_out)
                 r = look_append_consume(lines, PyUnicode_FromFormat("\n(%zu asyncio tasks more.)\n",
                                                                     all.n_tasks + all.n_left_out - b.n));
