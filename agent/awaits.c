@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "agent/coroutine.h"
 #include "agent/look.h"
 
 /* A chain may be as long as the limit of recursion allows. */
@@ -55,7 +56,7 @@ static PyObject *look_through(PyObject *object) {
 }
 
 int awaits_frames(PyObject *coroutine, PyObject *frames) {
-        PyObject *o = coroutine;
+        PyObject *o = coroutine_inner(coroutine);
         int r = 0;
 
         Py_INCREF(o);
@@ -80,8 +81,10 @@ int awaits_frames(PyObject *coroutine, PyObject *frames) {
 }
 
 bool awaits_runs(PyObject *coroutine) {
-        int kind = find_kind(coroutine);
-        PyObject *runs = kind >= 0 ? look_attribute(coroutine, kinds[kind].runs) : NULL;
+        PyObject *inner = coroutine_inner(coroutine), *runs;
+        int kind = find_kind(inner);
+
+        runs = kind >= 0 ? look_attribute(inner, kinds[kind].runs) : NULL;
 
         Py_XDECREF(runs);
         return runs == Py_True;

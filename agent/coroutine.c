@@ -125,6 +125,18 @@ static PyObject *coroutine_await(PyObject *self) {
         return self;
 }
 
+/* As the console's thread. A task of another kind may have no name. */
+static void name_task(Coroutine *co) {
+        PyObject *name = PyUnicode_FromFormat("Manhole < PID:%ld", (long)co->client.session->peer.pid),
+                 *result = NULL;
+
+        if (name != NULL)
+                result = PyObject_CallMethod(co->task, "set_name", "O", name);
+        PyErr_Clear();
+        Py_XDECREF(result);
+        Py_XDECREF(name);
+}
+
 /* Called by the loop, and so never raises. */
 static PyObject *coroutine_start(PyObject *self, PyObject *unused) {
         Coroutine *co = (Coroutine *)self;
@@ -133,9 +145,10 @@ static PyObject *coroutine_start(PyObject *self, PyObject *unused) {
         if (co->inner == NULL)
                 Py_RETURN_NONE;
         task = PyObject_CallMethod(co->loop, "create_task", "O", self);
-        if (task != NULL && co->inner != NULL)
+        if (task != NULL && co->inner != NULL) {
                 co->task = task;
-        else if (task != NULL)
+                name_task(co);
+        } else if (task != NULL)
                 Py_DECREF(task); /* an eager one is over already */
         else {
                 PyObject *type, *value, *traceback;
@@ -251,6 +264,12 @@ PyObject *coroutine_new(Client *c, PyObject *inner, PyObject *loop) {
         Py_INCREF(loop);
         co->loop = loop;
         return (PyObject *)co;
+}
+
+PyObject *coroutine_inner(PyObject *object) {
+        const Coroutine *co = (const Coroutine *)object;
+
+        return Py_TYPE(object) == coroutine_type && co->inner != NULL ? co->inner : object;
 }
 
 static int call_soon(Coroutine *co, const char *method) {

@@ -15,6 +15,9 @@
  * with an exception set. */
 PyObject *coroutine_new(Client *c, PyObject *inner, PyObject *loop);
 
+/* What the user's code made, if @object is such a task's coroutine; else @object. Borrowed. */
+PyObject *coroutine_inner(PyObject *object);
+
 /* Has the loop begin. 0, or -1 with an exception set. */
 int coroutine_begin(PyObject *self);
 

@@ -207,6 +207,18 @@ def test_exec_awaits(client):
     assert client.exec("await double(1)\nraise SystemExit(7)")[0]["status"] == 7
 
 
+def test_the_task_is_known_by_its_client_and_its_frames(host, client):
+    number = client.request(EXEC, "await forever()")
+    host.wait_out("^WAITING$")
+    with Framed(host.path) as other:
+        other.hello()
+        tasks = {task["name"]: task for task in other.ask(TASKS)["tasks"]}
+    functions = [frame["function"] for frame in tasks[f"Manhole < PID:{os.getpid()}"]["stack"]]
+    assert functions[:2] == ["<module>", "forever"]
+    client.send(INTERRUPT, number)
+    client.exec_end(number)
+
+
 def test_exec_is_interrupted(host, client):
     number = client.request(EXEC, "await forever()")
     host.wait_out("^WAITING$")
