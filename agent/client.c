@@ -152,8 +152,17 @@ int client_write_bytes(Client *c, uint32_t type, const char *data, size_t n) {
         return 0;
 }
 
+PyObject *client_encode(PyObject *text) {
+        PyObject *bytes = PyUnicode_AsUTF8String(text);
+
+        if (bytes != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+                return bytes;
+        PyErr_Clear();
+        return PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+}
+
 int client_write(Client *c, uint32_t type, PyObject *text) {
-        PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+        PyObject *bytes = client_encode(text);
         int r;
 
         if (bytes == NULL)

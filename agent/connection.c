@@ -91,7 +91,7 @@ static void refuse(Session *s) {
         static const char text[] = "(no thread for a console: too little memory, or too many threads)\n";
 
         log_line("No thread for a console could be started.");
-        (void)session_offer(s, CONSOLE_OUTPUT, text, sizeof(text) - 1);
+        (void)output_offer(s, CONSOLE_OUTPUT, text, sizeof(text) - 1);
         s->ending = true;
 }
 

@@ -73,15 +73,12 @@ void output_flush(Session *s) {
 }
 
 int output_offer(Session *s, uint32_t type, const void *data, size_t n) {
-        int r = session_offer(s, type, data, n);
-        bool much;
+        size_t n_queued;
+        int r = session_offer(s, type, data, n, &n_queued);
 
         if (r != 0)
                 return r;
-        pthread_mutex_lock(&s->lock);
-        much = s->queue.n_bytes > GATHER_MAX;
-        pthread_mutex_unlock(&s->lock);
-        if (much)
+        if (n_queued > GATHER_MAX)
                 output_flush(s);
         else
                 wake_ring_soon();

@@ -129,11 +129,12 @@ static int offer(Session *s, uint32_t type, uint32_t id, const void *data, size_
         return queue_push(&s->queue, type, id, data, n) < 0 ? SESSION_E_LOST : 0;
 }
 
-int session_offer(Session *s, uint32_t type, const void *data, size_t n) {
+int session_offer(Session *s, uint32_t type, const void *data, size_t n, size_t *ret_queued) {
         int r;
 
         pthread_mutex_lock(&s->lock);
         r = offer(s, type, s->run_id, data, n);
+        *ret_queued = s->queue.n_bytes;
         pthread_mutex_unlock(&s->lock);
         return r;
 }

@@ -180,8 +180,8 @@ void session_wait_until(Session *s, int64_t ns);
 short session_poll(Session *s, short events, int msec);
 
 /* Queues output if there is room; output.h has what sends it. Any thread. 0, SESSION_E_FULL,
- * SESSION_E_LOST. */
-int session_offer(Session *s, uint32_t type, const void *data, size_t n);
+ * SESSION_E_LOST. @ret_queued: how many bytes wait to be sent. */
+int session_offer(Session *s, uint32_t type, const void *data, size_t n, size_t *ret_queued);
 
 /* The application's word on the client. Any thread. */
 void session_judge(Session *s, bool allowed);

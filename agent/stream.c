@@ -17,6 +17,9 @@ typedef struct Stream {
 
 static PyTypeObject *stream_type; /* owned for good */
 
+/* Interned, owned for good: print() looks them up for each piece that it writes. */
+static PyObject *name_write, *name_writelines;
+
 /* A write that happens inside a router's write, in this thread: copied once already. */
 static _Thread_local unsigned depth;
 
@@ -47,10 +50,7 @@ static void copy_out(const Stream *s, PyObject *data) {
         PyObject *type, *value, *traceback, *bytes;
 
         PyErr_Fetch(&type, &value, &traceback);
-        if (PyUnicode_Check(data))
-                bytes = PyUnicode_AsEncodedString(data, "utf-8", "backslashreplace");
-        else
-                bytes = PyBytes_FromObject(data);
+        bytes = PyUnicode_Check(data) ? client_encode(data) : PyBytes_FromObject(data);
         if (bytes != NULL) {
                 listener_copy(PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes),
                               s->kind == STREAM_STDERR);
@@ -97,7 +97,7 @@ static PyObject *stream_write(PyObject *self, PyObject *data) {
                 result = Py_None;
                 Py_INCREF(result);
         } else
-                result = PyObject_CallMethod(original, "write", "(O)", data);
+                result = PyObject_CallMethodObjArgs(original, name_write, data, NULL);
         depth--;
         Py_DECREF(original);
         if (depth == 0 && (s->binary || PyUnicode_Check(data)))
@@ -111,7 +111,7 @@ static PyObject *stream_writelines(PyObject *self, PyObject *lines) {
         if (iterator == NULL)
                 return NULL;
         while ((line = PyIter_Next(iterator)) != NULL) {
-                PyObject *result = PyObject_CallMethod(self, "write", "(O)", line);
+                PyObject *result = PyObject_CallMethodObjArgs(self, name_write, line, NULL);
 
                 Py_DECREF(line);
                 if (result == NULL)
@@ -297,14 +297,19 @@ static PyObject *stream_repr(PyObject *self) {
         return PyUnicode_FromFormat("<manhole console of PID %ld>", (long)c->session->peer.pid);
 }
 
+/* Pieces are written by these names, mostly; both are interned nearly always. */
+static bool is_write(PyObject *name) {
+        return name == name_write || name == name_writelines ||
+               PyUnicode_Compare(name, name_write) == 0 || PyUnicode_Compare(name, name_writelines) == 0;
+}
+
 static PyObject *stream_getattro(PyObject *self, PyObject *name) {
         Stream *s = (Stream *)self;
 
         PyObject *original, *value;
 
         if (stream_client(s) != NULL || s->original == Py_None ||
-            (s->kind != STREAM_STDIN && (PyUnicode_CompareWithASCIIString(name, "write") == 0 ||
-                                         PyUnicode_CompareWithASCIIString(name, "writelines") == 0)))
+            (s->kind != STREAM_STDIN && is_write(name)))
                 return PyObject_GenericGetAttr(self, name);
         original = take_original(self);
         value = PyObject_GetAttr(original, name);
@@ -431,6 +436,12 @@ static int make_type(void) {
 
         if (stream_type != NULL)
                 return 0;
+        if (name_write == NULL)
+                name_write = PyUnicode_InternFromString("write");
+        if (name_writelines == NULL)
+                name_writelines = PyUnicode_InternFromString("writelines");
+        if (name_write == NULL || name_writelines == NULL)
+                return -1;
         base = PyType_FromSpec(&stream_spec);
         if (base != NULL)
                 type = PyObject_CallFunction((PyObject *)&PyType_Type, "s(O){s(s)ss}", "Stream", base,
