@@ -44,20 +44,23 @@ def wait_for(condition):
 
 
 class Plain:
-    """A console as socat has it."""
+    """A console as socat has it; costs as little as Python can."""
 
     def __init__(self, address):
         self.socket = socket.socket(socket.AF_UNIX)
         # Between bind() and listen() nobody answers yet.
         wait_for(lambda: self.socket.connect_ex(address) == 0)
-        self.buffer = b""
+        self.begin()
+
+    def begin(self):
+        self.room, self.tail = bytearray(1 << 18), b""
 
     def until(self, end):
-        while not self.buffer.endswith(end):
-            data = self.socket.recv(1 << 18)
-            assert data, self.buffer[-200:]
-            self.buffer = self.buffer[-64:] + data
-        self.buffer = b""
+        while not self.tail.endswith(end):
+            n = self.socket.recv_into(self.room)
+            assert n, self.tail
+            self.tail = (self.tail + self.room[max(n - 64, 0) : n])[-64:]
+        self.tail = b""
 
     def run(self, code):
         self.socket.sendall(code + b"\n")

@@ -37,7 +37,8 @@ class Brokered(Plain):
         reply = b""
         while b"\0" not in reply:
             reply += self.socket.recv(4096)
-        reply, self.buffer = reply.split(b"\0", 1)
+        self.begin()
+        reply, self.tail = reply.split(b"\0", 1)
         assert "error" not in json.loads(reply), reply
 
 
