@@ -28,13 +28,15 @@ static bool scan_word(const char *p, size_t n, Token *ret) {
         for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++)
                 if (strlen(constants[i]) == n && memcmp(p, constants[i], n) == 0)
                         *ret = TOKEN_VALUE;
-        return !(n == 2 && memcmp(p, "is", 2) == 0) && !(n == 6 && memcmp(p, "assert", 6) == 0);
+        return !(n == 2 && memcmp(p, "is", 2) == 0) && !(n == 6 && memcmp(p, "assert", 6) == 0) &&
+               !(n == 10 && memcmp(p, "__future__", 10) == 0);
 }
 
 /*
  * Whether this is one line, with a statement, that the compiler has no warning for, whether it has an
  * error or not: no escape in a string, no comparison of identity, no assertion, no literal that is
- * called or indexed, no number that runs into a word. What stands in strings is looked at as well.
+ * called or indexed, no number that runs into a word. Nor is it about __future__, which codeop has to
+ * remember. What stands in strings is looked at as well.
  */
 static bool is_plain(const char *p, size_t n) {
         const char *end = p + n;
@@ -73,14 +75,18 @@ static bool looks_plain(PyObject *source) {
         return plain;
 }
 
-/* With the flags that codeop remembers. NULL without an exception: it is to decide. */
+/* With the flags that codeop would use. NULL without an exception: it is to decide. */
 static PyObject *compile_once(PyObject *compiler, PyObject *source, const char *file_name) {
-        PyObject *compile = PyObject_GetAttrString(compiler, "compiler"), *code = NULL;
+        PyObject *compile = PyDict_GetItemString(PyEval_GetBuiltins(), "compile"); /* borrowed */
+        PyObject *own = PyObject_GetAttrString(compiler, "compiler"), *flags = NULL, *code = NULL;
 
-        if (compile != NULL)
-                code = PyObject_CallFunction(compile, "Oss", source, file_name, "single");
-        Py_XDECREF(compile);
-        if (code == NULL && PyErr_ExceptionMatches(PyExc_Exception))
+        if (own != NULL)
+                flags = PyObject_GetAttrString(own, "flags");
+        if (compile != NULL && flags != NULL)
+                code = PyObject_CallFunction(compile, "OssOO", source, file_name, "single", flags, Py_True);
+        Py_XDECREF(flags);
+        Py_XDECREF(own);
+        if (code == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception))
                 PyErr_Clear();
         return code;
 }
