@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/client.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,10 +162,42 @@ PyObject *client_encode(PyObject *text) {
         return PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
 }
 
+/*
+ * The characters of a long text where they are, or NULL without an exception. ASCII is its own UTF-8;
+ * for any other text Python would keep what it encodes for as long as the text lives.
+ */
+static const char *borrow_ascii(PyObject *text, size_t *ret_n) {
+        /* Exported by each version, but in the stable ABI since 3.10 only. */
+        static const char *(*as_utf8)(PyObject *, Py_ssize_t *);
+        PyObject *answer = PyObject_CallMethod(text, "isascii", NULL);
+        bool ascii = answer == Py_True;
+        const char *data = NULL;
+        Py_ssize_t n;
+
+        if (as_utf8 == NULL)
+                as_utf8 = (const char *(*)(PyObject *, Py_ssize_t *))dlsym(RTLD_DEFAULT,
+                                                                          "PyUnicode_AsUTF8AndSize");
+        if (ascii && as_utf8 != NULL)
+                data = as_utf8(text, &n);
+        PyErr_Clear();
+        Py_XDECREF(answer);
+        if (data != NULL)
+                *ret_n = (size_t)n;
+        return data;
+}
+
 int client_write(Client *c, uint32_t type, PyObject *text) {
-        PyObject *bytes = client_encode(text);
+        const char *data;
+        PyObject *bytes;
+        size_t n;
         int r;
 
+        if (PyUnicode_CheckExact(text) && PyUnicode_GetLength(text) > OUTPUT_LARGE) {
+                data = borrow_ascii(text, &n);
+                if (data != NULL)
+                        return client_write_bytes(c, type, data, n);
+        }
+        bytes = client_encode(text);
         if (bytes == NULL)
                 return -1;
         r = client_write_bytes(c, type, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes));

@@ -16,6 +16,9 @@
 #include "lib/console.h"
 
 #define READ_SIZE (64U * 1024U)
+/* As much as the kernel allows up to this: a long text then wakes its thread less often. It is also what an
+ * interrupt cannot take back. */
+#define SOCKET_BUFFER (512 * 1024)
 /* However fast one client is, the others get their turn. */
 #define READS_PER_EVENT 4
 #define SENDS_PER_TURN 16
@@ -58,6 +61,7 @@ Session *connection_admit_consume(int fd, bool room, const Service *service) {
                 return refuse_consume(fd);
         }
 
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){ SOCKET_BUFFER }, sizeof(int));
         version = peer_version(fd);
         s = session_new_consume(fd, &peer, version > 0);
         if (s == NULL) {

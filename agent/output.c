@@ -133,15 +133,14 @@ static ssize_t piece_send(Piece *p, int fd) {
 /* Waits until the socket takes more. Under the lock, which it lets go of meanwhile. */
 static int wait_writable(Session *s, SessionStall *stall) {
         while (!s->lost && !s->interrupted) {
+                if (session_poll(s, POLLOUT, STALL_STEP_MSEC) != 0)
+                        return s->lost ? SESSION_E_LOST : 0;
                 if (session_stalled(s, stall)) {
                         s->lost = true; /* the I/O thread closes */
                         wake_ring();
-                        break;
                 }
-                if (session_poll(s, POLLOUT, STALL_STEP_MSEC) != 0)
-                        break;
         }
-        return s->lost ? SESSION_E_LOST : s->interrupted ? SESSION_E_INTERRUPTED : 0;
+        return s->lost ? SESSION_E_LOST : SESSION_E_INTERRUPTED;
 }
 
 /* What was begun is to be whole: a frame, or in plain a character. */
@@ -191,7 +190,7 @@ static int write_piece(Session *s, Piece *p, SessionStall *stall) {
                 pthread_mutex_unlock(&s->lock);
                 return r;
         }
-        while (r == 0 && p->n_header + p->n_data > 0) {
+        for (;;) {
                 ssize_t n;
 
                 pthread_mutex_unlock(&s->lock);
@@ -199,14 +198,15 @@ static int write_piece(Session *s, Piece *p, SessionStall *stall) {
                 pthread_mutex_lock(&s->lock);
                 if (n >= 0)
                         s->n_sent += (uint64_t)n;
-                else if (n == -EAGAIN)
-                        r = wait_writable(s, stall);
-                else if (n != -EINTR) {
+                else if (n != -EAGAIN && n != -EINTR) {
                         s->lost = true; /* the I/O thread closes */
                         wake_ring();
                 }
-                if (s->lost)
-                        r = SESSION_E_LOST;
+                r = s->lost ? SESSION_E_LOST : 0;
+                if (r == 0 && p->n_header + p->n_data > 0)
+                        r = wait_writable(s, stall);
+                if (r != 0 || p->n_header + p->n_data == 0)
+                        break;
         }
         leave_rest(s, p);
         end_sending(s, 0);
