@@ -212,7 +212,8 @@ static bool identify_at(size_t offset, Task *tasks, size_t n_tasks, const uintpt
                 Task key = { .id = 0 }, *t = NULL;
 
                 /* A thread that has ended since it was asked for says nothing for or against. */
-                if (task_peek(thread_ids[i] + offset, &key.id, sizeof(key.id)) != sizeof(key.id) || key.id == 0)
+                if (task_peek(thread_ids[i] + offset, &key.id, sizeof(key.id)) != sizeof(key.id) ||
+                    key.id == 0)
                         continue;
                 if (n_tasks > 0)
                         t = bsearch(&key, tasks, n_tasks, sizeof(*tasks), compare);

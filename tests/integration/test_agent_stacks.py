@@ -80,6 +80,15 @@ def test_every_one_of_many_threads_is_shown():
         assert text.count("ThreadID=") == 231
 
 
+@pytest.mark.parametrize("name", ["plain", "a) S (b", "back\\\\slash", "line\\nbreak", "fifteen bytes)("])
+def test_kernels_name_of_a_thread_is_told_as_it_is(name):
+    """As a C library may have set it."""
+    code = f"c.prctl(15, {name!r}.encode(), 0, 0, 0); os.write(1, b'GO\\n')"
+    with Host(HOSTS / "stuck.py", code, ready="GO") as host, framed(host) as client:
+        main = next(t for t in client.ask(STACKS)["threads"] if t["native_id"] == host.pid)
+        assert (main["name"], main["state"], main["syscall"]) == (name, "S", "read")
+
+
 REMARK = "  [source file changed after the process started]"
 
 APPLICATION = """
