@@ -42,6 +42,7 @@ static void log_suspicious(const Peer *peer, bool root_only) {
 
 Session *connection_admit_consume(int fd, bool room, const Service *service) {
         unsigned long version;
+        bool brokered;
         Session *s;
         Peer peer;
         int r;
@@ -62,7 +63,7 @@ Session *connection_admit_consume(int fd, bool room, const Service *service) {
         }
 
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){ SOCKET_BUFFER }, sizeof(int));
-        version = peer_version(fd);
+        version = peer_version(fd, &brokered);
         s = session_new_consume(fd, &peer, version > 0);
         if (s == NULL) {
                 log_line("No memory for a client.");
@@ -71,6 +72,7 @@ Session *connection_admit_consume(int fd, bool room, const Service *service) {
         if (version > 0 && version != CONSOLE_VERSION)
                 s->ending = true; /* the hello says which versions there are, and that is all */
         s->function = service->function;
+        s->brokered = brokered;
         return s;
 }
 

@@ -424,7 +424,7 @@ static void end_thread_consume(Session *s, bool left) {
                 return;
         }
         log_line("DONE.");
-        listener_console_ends();
+        listener_console_ends(s);
         session_unref(s);
         log_line("Cleaned up.");
 }
@@ -456,7 +456,7 @@ int console_attend(Session *s) {
         log_accepted(s);
         r = serve(s, &left);
         log_line("DONE.");
-        listener_console_ends();
+        listener_console_ends(s);
         session_unref(s);
         return r;
 }
@@ -521,7 +521,7 @@ static int start_thread(Session *s) {
         int r = start_native(console_main, s);
 
         if (r < 0) {
-                listener_console_ends();
+                listener_console_ends(s);
                 session_unref(s);
         }
         return r;
@@ -537,7 +537,7 @@ void console_start_thread(Session *s) {
 }
 
 static int start(Session *s) {
-        if (!listener_console_begins())
+        if (!listener_console_begins(s))
                 return -EAGAIN;
         return handover_offer(s) ? 0 : start_thread(session_ref(s));
 }

@@ -120,7 +120,7 @@ static void *ask_main(void *arg) {
                 gil_give(state);
         }
         session_judge(s, allowed);
-        listener_console_ends();
+        listener_console_ends(s);
         session_unref(s);
         return NULL;
 }
@@ -128,12 +128,12 @@ static void *ask_main(void *arg) {
 int credentials_ask(Session *s) {
         int r;
 
-        if (!listener_console_begins())
+        if (!listener_console_begins(s))
                 return -EAGAIN;
         session_ref(s);
         r = thread_start(ask_main, s, 0);
         if (r < 0) {
-                listener_console_ends();
+                listener_console_ends(s);
                 session_unref(s);
         }
         return r;

@@ -48,7 +48,7 @@ static struct {
         Session *sessions;     /* referenced */
         Session *adopted;      /* referenced; the I/O thread has yet to add them */
         size_t n_sessions;
-        size_t n_consoles;
+        size_t n_consoles, n_brokered; /* of the first, those that keep the process not alive */
         size_t n_left;
 
         /* Of the I/O thread alone. */
@@ -78,21 +78,23 @@ void listener_copy(const void *data, size_t n, bool is_stderr) {
                 wake_ring_soon();
 }
 
-bool listener_console_begins(void) {
+bool listener_console_begins(const Session *s) {
         bool room;
 
         pthread_mutex_lock(&listener.lock);
         room = listener.n_consoles < LISTENER_CONSOLES_MAX;
         listener.n_consoles += room;
+        listener.n_brokered += room && s->brokered;
         pthread_mutex_unlock(&listener.lock);
         figures_add(FIGURE_CONSOLES, room);
         return room;
 }
 
-void listener_console_ends(void) {
+void listener_console_ends(const Session *s) {
         pthread_mutex_lock(&listener.lock);
         assert(listener.n_consoles > 0);
         listener.n_consoles--;
+        listener.n_brokered -= s->brokered;
         figures_add(FIGURE_CONSOLES, -1);
         pthread_cond_broadcast(&listener.changed);
         pthread_mutex_unlock(&listener.lock);
@@ -130,9 +132,9 @@ bool listener_wait_consoles(int msec) {
         bool idle;
 
         pthread_mutex_lock(&listener.lock);
-        if (listener.n_consoles > 0 && !listener.service.daemon_connection)
+        if (listener.n_consoles > listener.n_brokered && !listener.service.daemon_connection)
                 (void)wait_change(msec * INT64_C(1000000));
-        idle = listener.n_consoles == 0 || listener.service.daemon_connection;
+        idle = listener.n_consoles == listener.n_brokered || listener.service.daemon_connection;
         pthread_mutex_unlock(&listener.lock);
         return idle;
 }
@@ -583,7 +585,7 @@ void listener_fork_child(Session *current) {
         listener.thread = listener.stopping = listener.accept_paused = false;
         listener.stop_at_ns = 0;
         listener.sessions = NULL;
-        listener.n_sessions = listener.n_consoles = listener.n_left = 0;
+        listener.n_sessions = listener.n_consoles = listener.n_brokered = listener.n_left = 0;
         figures_fork_child();
         wake_fork_child();
         pthread_mutex_init(&listener.lock, NULL);

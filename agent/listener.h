@@ -54,9 +54,9 @@ bool listener_thread(unsigned long *ret_id, pid_t *ret_native_id);
 /* Gives every console a copy of what another thread has written. Any thread. */
 void listener_copy(const void *data, size_t n, bool is_stderr);
 
-/* A console thread begins, if there is room for one more, and ends. */
-bool listener_console_begins(void);
-void listener_console_ends(void);
+/* A console thread begins for @s, if there is room for one more, and ends. */
+bool listener_console_begins(const Session *s);
+void listener_console_ends(const Session *s);
 
 /* A console thread is left to finish, if there is room for one more, and has finished. It keeps the
  * process no longer alive. */

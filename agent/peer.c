@@ -53,7 +53,11 @@ bool peer_allowed(const Peer *p, bool root_only) {
         return !root_only && p->uid == geteuid() && (p->uid != OVERFLOW_UID || atomic_load(&overflow_mapped));
 }
 
-unsigned long peer_version(int fd) {
+static bool begins(const char *text, const char *prefix) {
+        return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+unsigned long peer_version(int fd, bool *ret_brokered) {
         static const size_t n_prefix = sizeof(CONSOLE_NAME_PREFIX) - 1;
         struct sockaddr_un address = {};
         socklen_t n_address = sizeof(address);
@@ -62,6 +66,7 @@ unsigned long peer_version(int fd) {
         size_t n;
         char *end;
 
+        *ret_brokered = false;
         if (getpeername(fd, (struct sockaddr *)&address, &n_address) < 0 ||
             n_address <= offsetof(struct sockaddr_un, sun_path) + 1 || n_address > sizeof(address) ||
             address.sun_path[0] != '\0')
@@ -70,9 +75,13 @@ unsigned long peer_version(int fd) {
         memcpy(name, address.sun_path + 1, n);
         name[n] = '\0';
 
+        *ret_brokered = begins(name, CONSOLE_BROKER_PREFIX);
         if (strncmp(name, CONSOLE_NAME_PREFIX, n_prefix) != 0 || name[n_prefix] < '1' ||
             name[n_prefix] > '9')
                 return 0;
         version = strtoul(name + n_prefix, &end, 10);
-        return *end == '/' ? version : 0;
+        if (*end != '/')
+                return 0;
+        *ret_brokered = begins(end + 1, CONSOLE_BROKER_MARK);
+        return version;
 }

@@ -26,6 +26,7 @@ bool peer_allowed(const Peer *p, bool root_only);
 
 /*
  * The protocol version the peer asks for by the name of its own socket (docs/CONSOLE-PROTOCOL.md),
- * or 0 when it wants plain text.
+ * or 0 when it wants plain text; and whether it says that it is the broker, whose sessions do not keep
+ * the process alive.
  */
-unsigned long peer_version(int fd);
+unsigned long peer_version(int fd, bool *ret_brokered);

@@ -107,6 +107,7 @@ typedef struct Session {
         Peer peer;
         int accepted_fd; /* for the log: what fd was at first */
         bool framed;
+        bool brokered; /* keeps the process no longer alive */
         struct Session *previous, *next; /* listener's list, under its lock */
 
         pthread_mutex_t lock;

@@ -81,11 +81,9 @@ static int connect_as(int socket_fd, const struct stat *st, uid_t uid, bool fram
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
                 return -errno;
-        if (framed) {
-                r = fd_bind_console_name(fd);
-                if (r < 0)
-                        return r;
-        }
+        r = fd_bind_broker_name(fd, framed);
+        if (r < 0)
+                return r;
 
         /* SO_PEERCRED at the agent shows the effective uid at connect(). This process has one
          * thread, so the raw call is the whole change. */

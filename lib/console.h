@@ -13,6 +13,12 @@
 #define CONSOLE_NAME_PREFIX "manhole/"
 #define CONSOLE_VERSION 1
 
+/* The broker's sockets say so in their names, after the version or, for plain text, before all: a
+ * session through it never keeps a process alive that wants to end. Whoever else says it, says it of
+ * himself. */
+#define CONSOLE_BROKER_MARK "broker-"
+#define CONSOLE_BROKER_PREFIX "manhole-broker/"
+
 /* Plain face: this byte interrupts the running code, or clears the pending input. */
 #define CONSOLE_ETX 0x03
 

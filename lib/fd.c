@@ -35,19 +35,30 @@ int fd_connect_unix(const char *path, int *ret_fd) {
         return 0;
 }
 
-int fd_bind_console_name(int fd) {
+/* The name is @prefix and 64 random bits, which only keep names apart. */
+static int bind_name(int fd, const char *prefix) {
         struct sockaddr_un sa = { .sun_family = AF_UNIX };
         uint64_t random;
         int n;
 
         if (getrandom(&random, sizeof(random), 0) != sizeof(random))
                 return -EIO;
-        n = snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1, CONSOLE_NAME_PREFIX "%d/%016jx",
-                     CONSOLE_VERSION, (uintmax_t)random);
+        n = snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1, "%s%016jx", prefix, (uintmax_t)random);
         if (bind(fd, (const struct sockaddr *)&sa,
                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) < 0)
                 return -errno;
         return 0;
+}
+
+#define STRING_OF(x) #x
+#define FRAMED_PREFIX(version) CONSOLE_NAME_PREFIX STRING_OF(version) "/"
+
+int fd_bind_console_name(int fd) {
+        return bind_name(fd, FRAMED_PREFIX(CONSOLE_VERSION));
+}
+
+int fd_bind_broker_name(int fd, bool framed) {
+        return bind_name(fd, framed ? FRAMED_PREFIX(CONSOLE_VERSION) CONSOLE_BROKER_MARK : CONSOLE_BROKER_PREFIX);
 }
 
 bool fd_is_hung_up(int fd) {

@@ -13,6 +13,9 @@ int fd_connect_unix(const char *path, int *ret_fd);
 /* Gives an unbound socket the abstract name that asks an agent for frames (lib/console.h). */
 int fd_bind_console_name(int fd);
 
+/* The broker's, for frames or not. */
+int fd_bind_broker_name(int fd, bool framed);
+
 /* Nobody reads at the other end any more, as opposed to one who has merely said all (shutdown(2)). */
 bool fd_is_hung_up(int fd);
 

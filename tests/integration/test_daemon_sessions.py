@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from daemonlib import *  # noqa: F403
-from agentlib import ANSWER, END, EXEC, INPUT, INTERRUPT, OPEN, OUTPUT
+from agentlib import ANSWER, END, EXEC, INPUT, INTERRUPT, OPEN, OUTPUT, PROMPT
 
 MB = 1 << 20
 
@@ -131,6 +131,26 @@ def test_the_target_is_killed_mid_session(daemon, target):
     assert cast.output.endswith(b"going\n")
     assert end["MANHOLE_TARGET_PID"] == str(target.pid)
     assert daemon.refused(target.pid) in ("NoSuchTarget", "TargetGone")
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_session_never_keeps_a_process_alive(daemon, target, busy):
+    """As a direct one does. A framed client is told."""
+    with daemon.attach(target.pid, framed=True) as framed, daemon.attach(target.pid) as plain:
+        framed.hello()
+        number = framed.request(OPEN)
+        framed.until(PROMPT, number)
+        plain.start()
+        if busy:
+            plain.send("exec('print(\"go\")\\nwhile True: pass')\n")
+            plain.until(b"go\n")
+        target.process.stdin.close()
+        assert target.process.wait(TIMEOUT) == 0
+        assert json.loads(framed.until(END, number)[END])["reason"] == "stopping"
+        assert framed.frame() is None
+        plain.wait_closed()
+    for console in (framed, plain):
+        assert daemon.ended(console.session)[0]["MANHOLE_REASON"] == "closed by the target"
 
 
 def test_the_client_closes_its_side_and_gets_the_rest(daemon, peer):

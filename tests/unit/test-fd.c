@@ -143,6 +143,21 @@ static void the_console_name_has_the_shape_of_the_protocol(void **state) {
         assert_string_not_equal(names[0], names[1]);
 }
 
+static void the_brokers_name_says_so_behind_the_version_or_at_once(void **state) {
+        static const char *const prefixes[] = { "manhole-broker/", "manhole/1/broker-" };
+
+        for (unsigned framed = 0; framed < 2; framed++) {
+                _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+                struct sockaddr_un sa = {};
+                socklen_t n = sizeof(sa);
+
+                assert_int_equal(fd_bind_broker_name(fd, framed == 1), 0);
+                assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &n), 0);
+                assert_int_equal(n, offsetof(struct sockaddr_un, sun_path) + 1 + strlen(prefixes[framed]) + 16);
+                assert_memory_equal(sa.sun_path + 1, prefixes[framed], strlen(prefixes[framed]));
+        }
+}
+
 static void non_blocking_is_set_and_taken_back_alone(void **state) {
         int fds[2];
 
@@ -211,6 +226,7 @@ int main(void) {
                 cmocka_unit_test(a_path_that_is_no_listener_says_why_and_leaves_no_descriptor),
                 cmocka_unit_test(no_path_is_no_abstract_name),
                 cmocka_unit_test(the_console_name_has_the_shape_of_the_protocol),
+                cmocka_unit_test(the_brokers_name_says_so_behind_the_version_or_at_once),
                 cmocka_unit_test(non_blocking_is_set_and_taken_back_alone),
                 cmocka_unit_test(more_than_a_buffer_is_written_to_sockets_and_pipes),
                 cmocka_unit_test(a_receiver_that_left_is_an_error_and_no_signal),

@@ -212,7 +212,7 @@ static void what_is_no_socket_by_path_is_refused(void **state) {
 
 /* -------------------------------------------------------------- connect */
 
-static void a_connection_is_handed_back_and_asks_for_frames_when_it_shall(void **state) {
+static void a_connection_is_handed_back_and_says_who_it_is_and_asks_for_frames(void **state) {
         _cleanup_fd_ int listener = scratch_bind("manhole-30", SOCK_STREAM);
 
         for (unsigned framed = 0; framed < 2; framed++) {
@@ -225,11 +225,11 @@ static void a_connection_is_handed_back_and_asks_for_frames_when_it_shall(void *
                 assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
                 accepted = accept(listener, (struct sockaddr *)&peer, &n);
                 assert_true(accepted >= 0);
-                if (framed) {
-                        assert_int_equal(peer.sun_path[0], '\0');
-                        assert_memory_equal(peer.sun_path + 1, "manhole/1/", 10);
-                } else
-                        assert_int_equal(n, sizeof(sa_family_t));
+                assert_int_equal(peer.sun_path[0], '\0');
+                if (framed)
+                        assert_memory_equal(peer.sun_path + 1, "manhole/1/broker-", 17);
+                else
+                        assert_memory_equal(peer.sun_path + 1, "manhole-broker/", 15);
                 assert_int_equal(write(fd, "x", 1), 1);
         }
 }
@@ -471,7 +471,7 @@ int main(void) {
                 cmocka_unit_test(what_nobody_has_bound_any_more_is_dead),
                 cmocka_unit_test(a_datagram_socket_is_no_manhole),
                 cmocka_unit_test(what_is_no_socket_by_path_is_refused),
-                cmocka_unit_test(a_connection_is_handed_back_and_asks_for_frames_when_it_shall),
+                cmocka_unit_test(a_connection_is_handed_back_and_says_who_it_is_and_asks_for_frames),
                 cmocka_unit_test(only_what_bears_a_manhole_s_name_is_connected_to),
                 cmocka_unit_test(a_file_that_was_taken_away_has_no_name),
                 cmocka_unit_test(nobody_is_impersonated_but_root_and_the_owner),
