@@ -126,15 +126,15 @@ def test_clone_is_fresh_and_has_the_options(tmp_path):
         host.wait_out("^EXEC True$")
         host.do(
             "path += '2'\n"
-            "def handler(client): client.sendall(b'handler')\n"
-            "other = own.clone(connection_handler=handler); print(type(other) is type(own), other.is_alive())\n"
+            "def handler(client): client.sendall(b'handler %r' % signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
+            "other = own.clone(connection_handler=handler, sigmask=[signal.SIGUSR1]); print(type(other) is type(own), other.is_alive())\n"
             "other.start()"
         )
         assert "True False" in host.out
         path = tmp_path / "s2"
         wait_for(lambda: is_listening(path), "the socket listens")
         with Plain(path) as client:
-            assert client.wait_closed() == b"handler"
+            assert client.wait_closed() == b"handler set()", "it runs with the application's mask"
 
 
 def test_connection_thread_checks_and_serves():

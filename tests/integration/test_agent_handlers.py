@@ -106,6 +106,15 @@ def test_what_a_function_raises_is_logged():
         host.do("print('still here')")
 
 
+def test_exit_of_a_function_ends_the_connection_only():
+    with host_with("def h(client): sys.exit(3)", "connection_handler=h") as host:
+        with Plain(host.path) as client:
+            assert client.wait_closed() == b""
+        host.wait_err(r": Cleaned up\.$")
+        host.do("print('still here')")
+        assert not [line for line in host.err if "failure" in line]
+
+
 def test_function_serves_plain_clients_only():
     with host_with(FUNCTION, "connection_handler=h") as host, Framed(host.path) as client:
         assert client.hello()["pid"] == host.pid
@@ -252,7 +261,22 @@ def test_replaced_check_decides_about_each_client():
         assert str([me, me, me]) in host.out
 
 
-def test_nothing_is_read_or_written_before_the_application_has_decided():
+def test_what_a_plain_client_typed_waits_until_the_application_has_decided():
+    with plain_host() as host:
+        host.do(
+            "import threading; asked, go = threading.Event(), threading.Event()\n"
+            "def check(client): write_raw('ASKED'); go.wait()\n"
+            "manhole.check_credentials = check"
+        )
+        with Plain(host.path) as client:
+            host.wait_out("^ASKED$")
+            client.send("6 * 7\n")
+            client.socket.shutdown(socket.SHUT_WR)
+            host.do("go.set()")
+            assert client.wait_closed().endswith(b">>> 42\n>>> \nnow exiting ManholeConsole...\n")
+
+
+def test_nothing_is_written_before_the_application_has_decided():
     with plain_host() as host:
         host.do(
             "import threading; asked, go = threading.Event(), threading.Event()\n"
