@@ -178,6 +178,43 @@ def test_process_at_its_limit_of_memory_has_a_console_or_refuses(n_free):
         assert host.finish() == 0
 
 
+@pytest.fixture
+def cgroup(tmp_path):
+    """The folder of a memory cgroup, and the names of its limit and its usage."""
+    for parent, limit, usage in (
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ):
+        folder = pathlib.Path(parent, f"manhole-test-{os.getpid()}")
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        try:
+            if (folder / limit).exists():
+                yield folder, limit, usage
+                return
+        finally:
+            # Its last process may not be gone yet.
+            wait_for(lambda: not (folder / "cgroup.procs").exists() or not (folder / "cgroup.procs").read_text(),
+                     "the cgroup is empty")
+            folder.rmdir()
+    pytest.skip("no memory cgroup can be made here")
+
+
+def test_cgroup_that_is_nearly_full_has_room_for_a_console(cgroup):
+    folder, limit, usage = cgroup
+    with plain_host() as host:
+        (folder / "cgroup.procs").write_text(str(host.pid))
+        host.do("x = bytearray(20 << 20)")
+        room = int((folder / usage).read_text()) + (3 << 20)
+        (folder / limit).write_text(str(room))
+        for _ in range(3):
+            check_console(host)
+        check_framed(host)
+        assert host.process.poll() is None
+
+
 @needs_root
 def test_log_on_a_full_disk(tmp_path):
     script = f"mount -t tmpfs -o size=4k none {tmp_path} && exec \"$@\""
