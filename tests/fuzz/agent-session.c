@@ -128,7 +128,7 @@ static int receive(Session *s, const uint8_t *bytes, size_t n) {
 static long take_step(Session *s, FrameScanner *scanner, const uint8_t *data, size_t size) {
         static const char text[256];
         uint8_t what = data[0] % _STEP_MAX, amount = data[0] / _STEP_MAX;
-        size_t n;
+        size_t n, n_queued;
         int status;
 
         switch (what) {
@@ -142,7 +142,7 @@ static long take_step(Session *s, FrameScanner *scanner, const uint8_t *data, si
                 read_line(s);
                 return 1;
         case STEP_WRITE:
-                (void)session_offer(s, CONSOLE_OUTPUT, text, amount);
+                (void)session_offer(s, CONSOLE_OUTPUT, text, amount, &n_queued);
                 return 1;
         case STEP_COPY:
                 session_receive_copies(s, amount & 1, amount & 2);
