@@ -66,7 +66,8 @@ static PyObject *check_consume(PyObject *credentials) {
 }
 
 PyObject *credentials_check(PyObject *self, PyObject *socket) {
-        PyObject *credentials = check_consume(credentials_get_peercred(self, socket)), *function, *said = NULL;
+        PyObject *credentials = check_consume(credentials_get_peercred(self, socket)), *function,
+                 *said = NULL;
 
         if (credentials == NULL || !hooks_replaced(HOOK_GET_PEERCRED))
                 return credentials;

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 
 #include "agent/console.h"
+#include "agent/errors.h"
+#include "agent/install.h"
 #include "agent/listener.h"
 #include "agent/overdue.h"
 #include "agent/pysocket.h"
@@ -38,11 +40,22 @@ static Session *adopt(PyObject *socket) {
         return s;
 }
 
+/* True with an exception set. With MANHOLE_DISABLE there is no installation either. */
+static bool refuse_uninstalled(void) {
+        if (install_is_ready())
+                return false;
+        PyErr_SetString(errors_get(ERROR_NOT_INSTALLED), "Manhole is not installed!");
+        return true;
+}
+
 PyObject *direct_handle_connection_repl(PyObject *self, PyObject *socket) {
-        Session *s = adopt(socket);
+        Session *s;
         bool left;
         int r;
 
+        if (refuse_uninstalled())
+                return NULL;
+        s = adopt(socket);
         if (s == NULL)
                 return NULL;
         r = console_serve(s, &left);
@@ -64,7 +77,7 @@ static PyObject *call_package(const char *name, PyObject *argument) {
 }
 
 PyObject *direct_handle_connection_exec(PyObject *self, PyObject *socket) {
-        return call_package("handle_connection_exec", socket);
+        return refuse_uninstalled() ? NULL : call_package("handle_connection_exec", socket);
 }
 
 PyObject *direct_handle_repl(PyObject *self, PyObject *locals) {

@@ -19,8 +19,8 @@ static const struct {
 
 int errors_setup(PyObject *module) {
         for (size_t i = 0; i < _ERROR_MAX; i++) {
-                PyObject *error = PyErr_NewExceptionWithDoc(descriptions[i].name, descriptions[i].doc, NULL,
-                                                            NULL);
+                PyObject *error =
+                        PyErr_NewExceptionWithDoc(descriptions[i].name, descriptions[i].doc, NULL, NULL);
 
                 if (error == NULL)
                         return -1;

@@ -10,8 +10,8 @@
 #include "agent/console.h"
 #include "agent/errors.h"
 #include "agent/fork.h"
-#include "agent/gil.h"
 #include "agent/framed.h"
+#include "agent/gil.h"
 #include "agent/jsonbuf.h"
 #include "agent/listener.h"
 #include "agent/log.h"
@@ -154,17 +154,23 @@ static int make_ready(void) {
         stuck_setup();
         thread_prepare_exit();
         runner_set(&console_runner);
-        if (gil_setup() < 0 || fork_setup(after_fork, after_fork_python) < 0 || describe_interpreter() < 0 || register_at_exit() < 0)
+        if (gil_setup() < 0 || fork_setup(after_fork, after_fork_python) < 0 || describe_interpreter() < 0 ||
+            register_at_exit() < 0)
                 return -1;
         install.ready = true;
         return 0;
+}
+
+bool install_is_ready(void) {
+        return install.ready;
 }
 
 /* The words are python-manhole's, which replaces the functions; here a handler of the C library sees
  * every fork. */
 static void log_fork(const Options *o) {
         if (o->activate_on != 0)
-                log_line("Not patching os.fork and os.forkpty. Activation is done by signal %d", o->activate_on);
+                log_line("Not patching os.fork and os.forkpty. Activation is done by signal %d",
+                         o->activate_on);
         else if (o->oneshot_on != 0)
                 log_line("Not patching os.fork and os.forkpty. Oneshot activation is done by signal %d",
                          o->oneshot_on);

@@ -7,9 +7,14 @@
 
 #include <Python.h>
 
+#include <stdbool.h>
+
 /* install(options: dict, manhole) -> int, a number for the functions below. @manhole has the methods that
  * become signal handlers. */
 PyObject *install_install(PyObject *self, PyObject *args);
+
+/* Whether there has been an installation in this process: without one nothing can be served. */
+bool install_is_ready(void);
 
 /* release(number): undoes that installation, if it is still the current one. */
 PyObject *install_release(PyObject *self, PyObject *number);

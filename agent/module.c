@@ -13,7 +13,8 @@
 #include "agent/install.h"
 
 static PyMethodDef methods[] = {
-        { "install", install_install, METH_VARARGS, "install(options, manhole) -> number\n\nSee manhole.install()." },
+        { "install", install_install, METH_VARARGS,
+          "install(options, manhole) -> number\n\nSee manhole.install()." },
         { "release", install_release, METH_O, "release(number)\n\nUndoes that installation." },
         { "dump_stacktraces", (PyCFunction)(void (*)(void))install_dump, METH_VARARGS | METH_KEYWORDS,
           "dump_stacktraces(locals=False)\n\nPrints every thread's stack to stderr." },
@@ -23,7 +24,8 @@ static PyMethodDef methods[] = {
         { "listener_thread", install_listener_thread, METH_NOARGS,
           "listener_thread() -> (ident, native id) or None" },
         { "log", install_log, METH_O, "log(text)\n\nWrites a line as the agent's own." },
-        { "notice", hooks_notice, METH_VARARGS, "notice(name, value)\n\nThe package's attribute has changed." },
+        { "notice", hooks_notice, METH_VARARGS,
+          "notice(name, value)\n\nThe package's attribute has changed." },
         { "get_peercred", credentials_get_peercred, METH_O,
           "get_peercred(sock) -> (pid, uid, gid)\n\nWho is at the other end of a connected socket." },
         { "check_credentials", credentials_check, METH_O,

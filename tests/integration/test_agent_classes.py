@@ -76,6 +76,19 @@ def test_every_documented_name_is_there():
     assert out == "True\nmodule 'manhole' has no attribute 'nothing'\n"
 
 
+@pytest.mark.parametrize("name", ["handle_connection_repl", "handle_connection_exec"])
+def test_handlers_want_an_installation(name):
+    for disable in None, 1:
+        out, _ = run(
+            "import manhole, socket; a, b = socket.socketpair(); b.sendall(b'1\\n')\n"
+            f"if {disable}: manhole.install()\n"
+            f"try: manhole.{name}(a)\n"
+            "except manhole.NotInstalled as e: print(e)",
+            environment(MANHOLE_DISABLE=disable),
+        )
+        assert out == "Manhole is not installed!\n"
+
+
 THREAD = """
 import signal, socket, threading
 def listen():
