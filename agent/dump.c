@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -191,6 +192,38 @@ static void child_show_fresh(void) {
                 child_show(stale.forker, after);
 }
 
+/* 3.14 ends its list at a thread that is just being made. How many threads it has shown, or -1 when it
+ * came to the end. */
+static int child_count_before_freed(void) {
+        static const char last[] = "<freed thread state>\n", header[] = "hread 0x";
+        ssize_t n = pread(child_fd, child_shared->text, TEXT_MAX, 0);
+        const char *p = child_shared->text, *end = p + (n > 0 ? n : 0);
+        int count = 0;
+
+        if (end - p < (ssize_t)sizeof(last) - 1 || memcmp(end - (sizeof(last) - 1), last, sizeof(last) - 1) != 0)
+                return -1;
+        for (; (p = memmem(p, (size_t)(end - p), header, sizeof(header) - 1)) != NULL; p++)
+                count++;
+        return count;
+}
+
+/* Shows those behind it; nothing of it is lost but that one thread. */
+static void child_show_behind_freed(void) {
+        void *first = threads.interpreter != NULL ? threads.head(threads.interpreter) : NULL;
+        int n_skipped = 0, n;
+
+        while (first != NULL && n_skipped < ROUNDS_MAX && (n = child_count_before_freed()) >= 0) {
+                void *thread = first;
+
+                n_skipped++;
+                for (n += n_skipped; n > 0 && thread != NULL; n--)
+                        thread = threads.next(thread);
+                if (thread == NULL || !child_set_head(thread))
+                        return;
+                handler(handler_signal);
+        }
+}
+
 /* The newest threads come first in the list: the main thread would be the first to be left out. */
 static void child_show_more(void) {
         for (int round = 0; threads.interpreter != NULL && round < ROUNDS_MAX; round++) {
@@ -229,6 +262,7 @@ static _Noreturn void child_main(DumpShared *shared) {
                 child_show_fresh();
         else {
                 handler(handler_signal);
+                child_show_behind_freed();
                 child_show_more();
         }
         child_finish(WHOLE);

@@ -79,7 +79,7 @@ def test_headers_run_no_code_of_the_application():
     code = (
         "class Odd(threading.Thread):\n"
         "    name = property(lambda self: os.abort(), lambda self, value: None)\n"
-        "odd = Odd(target=threading.Event().wait, daemon=True); odd._name = 7; odd.start()\n"
+        "odd = Odd(target=threading.Event().wait, daemon=True); odd.start(); odd._name = 7\n"
         "os.write(1, b'GO\\n')"
     )
     with stuck_host(code, "GO") as host, framed(host) as client:
