@@ -107,7 +107,7 @@ def test_multiprocessing_workers_are_reached(method, tmp_path):
         "def work(): os.write(1, b'WORKER %d\\n' % os.getpid()); signal.pause()\n"
         "if __name__ == '__main__':\n"
         "    child = multiprocessing.get_context(sys.argv[1]).Process(target=work)\n"
-        "    child.start(); print('READY', flush=True); sys.stdin.readline(); child.terminate(); child.join()\n"
+        "    child.start(); os.write(1, b'READY\\n'); sys.stdin.readline(); child.terminate(); child.join()\n"
     )
     # A child of spawn, and the server, know of the agent by the environment.
     with Host(script, method, env=environment(PYTHONMANHOLE="reinstall_delay=0.05, verbose=False")) as host:
