@@ -46,8 +46,10 @@ static void introduce_others(const Session *s) {
                 json_t *other = json_array_get(s->others, i);
                 _cleanup_free_ char *user = target_user(other), *since = target_text(other, "since"),
                                     *id = target_text(other, "session");
+                const char *state = json_string_value(json_object_get(other, "state"));
 
-                (void)fprintf(stderr, "Also here: %s since %s, session %s.\n", user, since, id);
+                (void)fprintf(stderr, "Also here: %s since %s, session %s%s.\n", user, since, id,
+                              state && strcmp(state, "lingering") == 0 ? ", lingering" : "");
         }
 }
 

@@ -71,12 +71,6 @@ Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, Poli
         return s;
 }
 
-static const char *state_name(const Session *s) {
-        if (s->state != SESSION_RELAYING)
-                return "starting";
-        return session_lingers(s) ? "lingering" : "attached";
-}
-
 static json_t *since_json(const Session *s) {
         char text[32];
         struct tm tm;
@@ -86,6 +80,12 @@ static json_t *since_json(const Session *s) {
         return json_string(text);
 }
 
+static const char *state_name(const Session *s) {
+        if (s->state != SESSION_RELAYING)
+                return "starting";
+        return session_lingers(s) ? "lingering" : "attached";
+}
+
 json_t *session_access_others_json(Manager *m, const Session *s) {
         json_t *others = json_array();
         Session *other;
@@ -93,7 +93,8 @@ json_t *session_access_others_json(Manager *m, const Session *s) {
         TAILQ_FOREACH(other, &m->sessions, link)
                 if (other != s && other->joined && other->target_pid == s->target_pid)
                         (void)json_array_append_new(
-                                others, json_pack("{s:s, s:I, s:o, s:o}", "session", other->id, "uid",
+                                others, json_pack("{s:s, s:s, s:I, s:o, s:o}", "session", other->id, "state",
+                                                  state_name(other), "uid",
                                                   (json_int_t)other->peer.uid, "user",
                                                   access_nullable(names_get(m->names, other->peer.uid)), "since",
                                                   since_json(other)));

@@ -422,12 +422,12 @@ def test_watch_of_a_session_that_is_lost_fails():
 
 
 def test_attach_says_who_else_is_there():
-    others = [{"session": "beef", "uid": 1000, "user": "alice\x1b[2J", "since": "2024-05-06T07:08:09Z"},
+    others = [{"session": "beef", "state": "lingering", "uid": 1000, "user": "alice\x1b[2J", "since": "2024-05-06T07:08:09Z"},
               {"session": "cafe", "uid": 1001, "user": None, "since": "2024-05-06T07:08:10Z"}]
     with fake_daemon(console(frame(END, {"reason": "exit"}), others=others)) as fake:
         result = run("attach", "x", control=fake.control)
     assert result.stderr.splitlines()[2:4] == [
-        r"Also here: alice\x1b[2J since 2024-05-06T07:08:09Z, session beef.",
+        r"Also here: alice\x1b[2J since 2024-05-06T07:08:09Z, session beef, lingering.",
         "Also here: 1001 since 2024-05-06T07:08:10Z, session cafe."]
 
 

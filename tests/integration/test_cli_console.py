@@ -370,6 +370,51 @@ def test_the_terminal_is_restored_after_the_daemon_is_killed(tmp_path):
         assert target.poll() is None
 
 
+def open_sessions(broker):
+    return {s["session"]: s for s in json.loads(run("sessions", "--json=short", control=broker.control).stdout)}
+
+
+def test_a_console_survives_its_terminal(broker, target):
+    before = set(open_sessions(broker))
+    with attached(target, broker) as t:
+        prompt(t)
+        t.line("kept = 6 * 7")
+        prompt(t)
+        session, = set(open_sessions(broker)) - before
+        kill(t.process)
+        t.wait()
+    until(lambda: open_sessions(broker)[session]["state"] == "lingering", "the broker notices")
+    with attached(target, broker) as t:
+        t.expect_exact(f"session {session}, lingering")
+    with terminal("attach", "--resume", session, control=broker.control) as t:
+        t.expect_exact(f"Session {session}, in ")
+        t.expect_exact("kept = 6 * 7")
+        prompt(t)
+        t.line("kept")
+        t.expect_exact("42")
+        prompt(t)
+        t.send("\x04")
+        assert t.wait() == DONE
+    assert run("attach", "--resume", session, control=broker.control).returncode == NO_TARGET
+
+
+def test_a_console_is_watched(broker, target):
+    before = set(open_sessions(broker))
+    with attached(target, broker) as t:
+        prompt(t)
+        session, = set(open_sessions(broker)) - before
+        with terminal("watch", session, control=broker.control) as w:
+            t.expect_exact("watches this session]")
+            t.line("6 * 7")
+            w.expect_exact("6 * 7")
+            w.expect_exact("42")
+            assert run("terminate", session, "--reason=lunch", control=broker.control).returncode == DONE
+            assert t.wait() == FAILED
+            assert "the session was ended: terminated by" in t.rest()
+            assert w.wait() == DONE
+            assert "lunch" in w.rest()
+
+
 @pytest.mark.parametrize("direct", [False, True], ids=["recorded", "direct"])
 def test_a_target_that_is_killed(broker, direct):
     with application(control=broker.control) as target, \

@@ -187,11 +187,11 @@ def test_an_answer_that_finds_no_free_descriptor_is_an_error_of_its_own():
 def test_many_slow_clients_cost_bounded_memory():
     with Daemon() as daemon, standin(daemon.scan) as peer:
         assert peer.do("listen()") == "None"
-        assert peer.do("server.listen(64)") == "None"
+        assert peer.do("server.listen(128)") == "None"
         daemon.wait_state(peer.pid, "live")
         before = daemon.resident()
-        consoles = [daemon.attach(peer.pid) for _ in range(32)]
-        assert peer.do("for _ in range(32): accept()") == "None"
+        consoles = [daemon.attach(peer.pid, linger=True) for _ in range(100)]
+        assert peer.do("for _ in range(100): accept()") == "None"
         assert peer.do("[c.setblocking(False) for c in clients] and None") == "None"
         fill = ("sum(c.send(b'x' * 65536) for c in clients for _ in range(40) "
                 "if select.select([], [c], [], 0)[1])")
@@ -201,9 +201,20 @@ def test_many_slow_clients_cost_bounded_memory():
             more = int(peer.do(fill))
             total += more
             assert daemon.serves()
-        assert daemon.resident() - before < 32 * (256 << 10)
+        # The same the other way: the target does not read.
+        for console in consoles:
+            console.socket.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    console.socket.send(b"y" * 65536)
+            assert daemon.serves()
+        assert daemon.resident() - before < 100 * (320 << 10)
+        # Nor do those who are lost cost more.
         for console in consoles:
             console.close()
+        assert daemon.resident() - before < 100 * (320 << 10)
+        for console in consoles:
+            daemon.call(f"{BROKER}.Terminate", {"session": console.session})
         for console in consoles:
             daemon.wait_event(event="end", session=console.session)
         assert total > 0

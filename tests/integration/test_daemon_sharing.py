@@ -235,7 +235,7 @@ def test_who_else_is_there_is_said_at_attach_and_when_it_changes(daemon, peer):
         with attach_framed(daemon, peer) as second:
             other, = second.answer["others"]
             assert {k: other[k] for k in ("session", "uid")} == {"session": first.session, "uid": US}
-            assert set(other) == {"session", "uid", "user", "since"}
+            assert set(other) == {"session", "state", "uid", "user", "since"}
             second.send(OPEN, 1)
             said = notice(first)
             assert said["kind"] == "joined"
