@@ -19,7 +19,7 @@
 
 /* What to wait for follows from the buffers alone. */
 static void flow_watch(Flow *f) {
-        bool reads = !f->eof && !f->blocked && evbuffer_get_length(f->read) == 0 &&
+        bool reads = !f->facts.eof && !f->blocked && evbuffer_get_length(f->read) == 0 &&
                      evbuffer_get_length(f->recorded) < UNWRITTEN_MAX;
         bool writes = evbuffer_get_length(f->recorded) > 0;
 
@@ -43,8 +43,8 @@ static void flow_finish(Flow *f, FlowEnd how) {
  * errno. */
 static int flow_record_insert(Flow *f, bool keep) {
         FlowInsert *insert = STAILQ_FIRST(&f->inserts);
-        size_t header = f->tap.framed ? FRAME_HEADER_SIZE : 0;
-        Record record = { .event = RECORD_OUTPUT, .frame = "notice", .position = f->position,
+        size_t header = f->facts.tap.framed ? FRAME_HEADER_SIZE : 0;
+        Record record = { .event = RECORD_OUTPUT, .frame = "notice", .position = f->facts.position,
                           .data = insert->bytes + header, .n_data = insert->n - header };
         int r = 0;
 
@@ -54,8 +54,8 @@ static int flow_record_insert(Flow *f, bool keep) {
                 r = recorder_write(f->session, record);
         if (r < 0)
                 return r;
-        f->position += record.n_data;
-        f->n_records++;
+        f->facts.position += record.n_data;
+        f->facts.n_records++;
         if (evbuffer_add(f->recorded, insert->bytes, insert->n) < 0)
                 return -ENOMEM;
         STAILQ_REMOVE_HEAD(&f->inserts, link);
@@ -65,7 +65,7 @@ static int flow_record_insert(Flow *f, bool keep) {
 }
 
 bool flow_between_frames(const Flow *f) {
-        return !f->tap.framed || frame_scanner_idle(&f->tap.scanner);
+        return !f->facts.tap.framed || frame_scanner_idle(&f->facts.tap.scanner);
 }
 
 static bool flow_may_insert(const Flow *f) {
@@ -76,24 +76,24 @@ static bool flow_may_insert(const Flow *f) {
 static int flow_record_piece(Flow *f) {
         size_t n = evbuffer_get_length(f->read), used, look = n < RECORD_DATA_MAX ? n : RECORD_DATA_MAX;
         const uint8_t *bytes = evbuffer_pullup(f->read, (ev_ssize_t)look);
-        Tap before = f->tap;
+        Tap before = f->facts.tap;
         TapPiece piece;
         int r;
 
         if (!bytes)
                 return -ENOMEM;
-        if (tap_next(&f->tap, bytes, look, &used, &piece) != 0)
+        if (tap_next(&f->facts.tap, bytes, look, &used, &piece) != 0)
                 return TAP_E_PROTOCOL;
         if (piece.record) {
                 r = recorder_write(f->session, (Record){ .event = piece.event, .frame = piece.frame,
-                                                         .position = f->position, .data = piece.data,
+                                                         .position = f->facts.position, .data = piece.data,
                                                          .n_data = piece.n_data });
                 if (r < 0) {
-                        f->tap = before;
+                        f->facts.tap = before;
                         return r;
                 }
-                f->position += piece.n_data;
-                f->n_records++;
+                f->facts.position += piece.n_data;
+                f->facts.n_records++;
         }
         f->handler->seen(f, &piece, f->userdata);
         return evbuffer_remove_buffer(f->read, f->recorded, used) == (int)used ? 0 : -ENOMEM;
@@ -136,7 +136,7 @@ static void flow_dispatch(Flow *f) {
                 flow_finish(f, FLOW_LOST);
                 return;
         }
-        if (f->eof && evbuffer_get_length(f->read) == 0 && evbuffer_get_length(f->recorded) == 0) {
+        if (f->facts.eof && evbuffer_get_length(f->read) == 0 && evbuffer_get_length(f->recorded) == 0) {
                 (void)shutdown(f->to, SHUT_WR);
                 flow_finish(f, FLOW_CLOSED);
                 return;
@@ -173,7 +173,7 @@ static void flow_on_readable(evutil_socket_t fd, short what, void *userdata) {
         }
         /* A reset is an end as well: what came before it still goes through. */
         if (n <= 0)
-                f->eof = true;
+                f->facts.eof = true;
         flow_dispatch(f);
 }
 
@@ -184,7 +184,7 @@ static void flow_on_writable(evutil_socket_t fd, short what, void *userdata) {
 int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed,
               RecorderSession *session, const FlowHandler *handler, void *userdata) {
         *f = (Flow){ .from = from, .to = to, .session = session, .handler = handler, .userdata = userdata,
-                     .tap = { .framed = framed, .from_client = from_client } };
+                     .facts.tap = { .framed = framed, .from_client = from_client } };
         STAILQ_INIT(&f->inserts);
         f->readable = event_new(loop, from, EV_READ | EV_PERSIST, flow_on_readable, f);
         f->writable = event_new(loop, to, EV_WRITE | EV_PERSIST, flow_on_writable, f);
@@ -220,17 +220,17 @@ int flow_push(Flow *f, const void *bytes, size_t n) {
 }
 
 void flow_insert(Flow *f, uint32_t type, const char *text, size_t n) {
-        size_t header = f->tap.framed ? FRAME_HEADER_SIZE : 0;
+        size_t header = f->facts.tap.framed ? FRAME_HEADER_SIZE : 0;
         FlowInsert *insert;
 
-        assert(!f->tap.from_client && n <= FLOW_INSERT_MAX);
+        assert(!f->facts.tap.from_client && n <= FLOW_INSERT_MAX);
         if (f->n_inserts == INSERTS_MAX || f->to < 0)
                 return;
         insert = malloc(sizeof(*insert) + header + n);
         if (!insert)
                 return;
         insert->n = header + n;
-        if (f->tap.framed)
+        if (f->facts.tap.framed)
                 frame_header_encode(&(FrameHeader){ .length = (uint32_t)n, .type = type }, insert->bytes);
         memcpy(insert->bytes + header, text, n);
         STAILQ_INSERT_TAIL(&f->inserts, insert, link);
@@ -247,7 +247,7 @@ void flow_last_words(Flow *f) {
 
 void flow_end(Flow *f) {
         f->closed = false;
-        f->eof = true;
+        f->facts.eof = true;
         flow_dispatch(f);
 }
 
@@ -267,7 +267,7 @@ int flow_set_from(Flow *f, struct event_base *loop, int from) {
 
 /* What a receiver needs to understand the rest of the frame that is under way. */
 static void flow_head_again(const Flow *f, struct evbuffer *out) {
-        const FrameScanner *scanner = &f->tap.scanner;
+        const FrameScanner *scanner = &f->facts.tap.scanner;
         FrameHeader header = scanner->header;
         uint8_t bytes[FRAME_HEADER_SIZE];
 

@@ -44,17 +44,23 @@ typedef struct FlowInsert {
 
 typedef STAILQ_HEAD(FlowInserts, FlowInsert) FlowInserts;
 
+/* Plain values: where in its stream a flow is, when all that was read has been recorded and written. */
+typedef struct FlowFacts {
+        Tap tap;
+        bool eof;
+        uint64_t position; /* bytes recorded: data, without frame headers */
+        uint64_t n_records;
+} FlowFacts;
+
 struct Flow {
         struct event *readable, *writable; /* owned */
         int from, to;                      /* borrowed; -1: nobody is there at the moment */
         struct evbuffer *read;             /* owned: read, not yet recorded */
         struct evbuffer *recorded;         /* owned: recorded, to be written */
-        Tap tap;
+        FlowFacts facts;
         RecorderSession *session; /* borrowed */
-        bool eof, closed, blocked; /* blocked: the recorder has no room */
+        bool closed, blocked;     /* blocked: the recorder has no room */
         bool holds;                /* of the owner: the sender may go, and another come */
-        uint64_t position;         /* bytes recorded: data, without frame headers */
-        uint64_t n_records;
         FlowInserts inserts; /* owned: to be said between two frames */
         unsigned n_inserts;
         const FlowHandler *handler; /* borrowed */

@@ -102,8 +102,8 @@ static void manager_on_session_ended(Session *s, void *userdata) {
         Manager *m = userdata;
 
         if (s->charged)
-                quota_release(&m->connections, s->peer.uid);
-        quota_release(&m->sessions_of, s->peer.uid);
+                quota_release(&m->connections, s->facts.peer.uid);
+        quota_release(&m->sessions_of, s->facts.peer.uid);
         TAILQ_REMOVE(&m->sessions, s, link);
         TAILQ_INSERT_TAIL(&m->ended_sessions, s, link);
         manager_reap_later(m);
@@ -124,11 +124,11 @@ static void manager_tell_others(Manager *m, const Session *who, NoticeKind kind)
         char person[NAMES_PERSON_MAX];
         Session *s;
 
-        names_person(m->names, who->peer.uid, person);
+        names_person(m->names, who->facts.peer.uid, person);
         TAILQ_FOREACH(s, &m->sessions, link)
-                if (s != who && s->joined && s->target && s->target_pid == who->target_pid)
+                if (s != who && s->facts.joined && s->target && s->facts.target_pid == who->facts.target_pid)
                         notice_send(s, kind, kind == NOTICE_JOINED ? "%s opened a console here: session %s" :
-                                    "%s has left: session %s", person, who->id);
+                                    "%s has left: session %s", person, who->facts.id);
 }
 
 /* Its connection is none any more. */
@@ -136,7 +136,7 @@ static void manager_on_detached(Session *s, void *userdata) {
         Manager *m = userdata;
 
         if (s->charged)
-                quota_release(&m->connections, s->peer.uid);
+                quota_release(&m->connections, s->facts.peer.uid);
         s->charged = false;
         manager_reap_later(m); /* a descriptor has become free */
 }

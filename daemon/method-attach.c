@@ -25,15 +25,15 @@ static void attach_ready(Session *s, void *userdata) {
 
         /* From here on the session stands on its own: the client's end is not its end. */
         c->session = NULL;
-        if (client_upgrade(c, json_pack("{s:s, s:o, s:b, s:s, s:o}", "session", s->id, "target",
-                                        access_target_json(m, s->target), "framed", s->framed, "recording",
+        if (client_upgrade(c, json_pack("{s:s, s:o, s:b, s:s, s:o}", "session", s->facts.id, "target",
+                                        access_target_json(m, s->target), "framed", s->facts.framed, "recording",
                                         m->recorder->description, "others", session_access_others_json(m, s)),
                            &fd, &rest, &n_rest) < 0) {
                 session_end(s, "client lost");
                 return;
         }
         /* The connection is still one; it has only changed hands. */
-        if (quota_charge(&m->connections, s->peer.uid) == 0)
+        if (quota_charge(&m->connections, s->facts.peer.uid) == 0)
                 s->charged = true;
         session_relay_consume(s, fd, rest, n_rest);
 }

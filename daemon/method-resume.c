@@ -13,8 +13,8 @@
 static bool may_resume(Manager *m, Client *c, const Session *s, const char **ret_reason) {
         PolicyVerdict verdict = session_access_decide_anew(m, c, s, POLICY_CONTROL);
 
-        *ret_reason = c->peer.uid == s->peer.uid ? verdict.rule : "the session is another user's";
-        return c->peer.uid == s->peer.uid && verdict.allowed;
+        *ret_reason = c->peer.uid == s->facts.peer.uid ? verdict.rule : "the session is another user's";
+        return c->peer.uid == s->facts.peer.uid && verdict.allowed;
 }
 
 static Session *find_resumable(Manager *m, Client *c, json_t *parameters) {
@@ -59,13 +59,13 @@ static void resume(Manager *m, Client *c, json_t *parameters) {
         if (!s)
                 return;
         if (client_upgrade(c, json_pack("{s:o, s:b, s:I, s:s, s:o, s:I}", "session", session_access_json(m, s), "framed",
-                                        s->framed, "request", (json_int_t)s->console_id, "recording",
+                                        s->facts.framed, "request", (json_int_t)s->facts.console_id, "recording",
                                         m->recorder->description, "others", session_access_others_json(m, s),
                                         "missed", (json_int_t)backlog_missed(&s->backlog)),
                            &fd, &rest, &n_rest) < 0)
                 return; /* it waits on */
         /* The connection is still one; it has only changed hands. */
-        s->charged = quota_charge(&m->connections, s->peer.uid) == 0;
+        s->charged = quota_charge(&m->connections, s->facts.peer.uid) == 0;
         session_resume_consume(s, fd, rest, n_rest);
 }
 

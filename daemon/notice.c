@@ -39,12 +39,12 @@ void notice_send(Session *s, NoticeKind kind, const char *format, ...) {
         char text[TEXT_MAX], line[TEXT_MAX + 16];
         va_list args;
 
-        if (s->state != SESSION_RELAYING || s->client_fd < 0 || (!s->wants_frames && kind != NOTICE_END))
+        if (s->state != SESSION_RELAYING || s->client_fd < 0 || (!s->facts.wants_frames && kind != NOTICE_END))
                 return;
         va_start(args, format);
         (void)vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        if (s->framed) {
+        if (s->facts.framed) {
                 send_frame(s, kind, text);
                 return;
         }

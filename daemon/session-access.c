@@ -12,7 +12,7 @@
 /* Without a target: of a process that is gone, or whose socket is, what it was when it was entered. */
 static PolicyObject object_of(const Session *s) {
         return s->target ? target_policy_object(s->target) :
-                           (PolicyObject){ .uid = target_policy_uid(&s->ids), .unit = s->target_unit };
+                           (PolicyObject){ .uid = target_policy_uid(&s->facts.ids), .unit = s->target_unit };
 }
 
 PolicyVerdict session_access_decide_anew(const Manager *m, Client *c, const Session *s, PolicyMode mode) {
@@ -20,7 +20,7 @@ PolicyVerdict session_access_decide_anew(const Manager *m, Client *c, const Sess
 }
 
 PolicyVerdict session_access_decide(const Manager *m, Client *c, const Session *s, PolicyMode mode) {
-        if (c->peer.uid == s->peer.uid)
+        if (c->peer.uid == s->facts.peer.uid)
                 return (PolicyVerdict){ true, "the session is the user's own" };
         return session_access_decide_anew(m, c, s, mode);
 }
@@ -29,7 +29,7 @@ Session *session_access_find(Manager *m, const char *id) {
         Session *s;
 
         TAILQ_FOREACH(s, &m->sessions, link)
-                if (strcmp(s->id, id) == 0)
+                if (strcmp(s->facts.id, id) == 0)
                         return s;
         return NULL;
 }
@@ -38,8 +38,8 @@ void session_access_record_denied(Manager *m, const Client *c, const Session *s,
         const char *user = names_get(m->names, c->peer.uid);
         char number[16];
         RecordParties parties = { .client_uid = c->peer.uid, .client_user = user ?: number,
-                                  .client_pid = c->peer.pid, .target_pid = s->target_pid,
-                                  .target_uid = s->ids.euid, .target_comm = s->target_comm,
+                                  .client_pid = c->peer.pid, .target_pid = s->facts.target_pid,
+                                  .target_uid = s->facts.ids.euid, .target_comm = s->target_comm,
                                   .target_unit = s->target_unit, .target_gone = !s->target };
 
         (void)snprintf(number, sizeof(number), "%u", (unsigned)c->peer.uid);
@@ -63,7 +63,7 @@ Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, Poli
         }
         verdict = session_access_decide(m, c, s, mode);
         if (!verdict.allowed) {
-                (void)snprintf(reason, sizeof(reason), "session %s: %s", s->id, verdict.rule);
+                (void)snprintf(reason, sizeof(reason), "session %s: %s", s->facts.id, verdict.rule);
                 session_access_record_denied(m, c, s, reason);
                 client_error(c, ERROR_NOT_AUTHORIZED, "reason", reason);
                 return NULL;
@@ -75,7 +75,7 @@ static json_t *since_json(const Session *s) {
         char text[32];
         struct tm tm;
 
-        (void)gmtime_r(&s->since, &tm);
+        (void)gmtime_r(&s->facts.since, &tm);
         (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
         return json_string(text);
 }
@@ -91,21 +91,21 @@ json_t *session_access_others_json(Manager *m, const Session *s) {
         Session *other;
 
         TAILQ_FOREACH(other, &m->sessions, link)
-                if (other != s && other->joined && other->target_pid == s->target_pid)
+                if (other != s && other->facts.joined && other->facts.target_pid == s->facts.target_pid)
                         (void)json_array_append_new(
-                                others, json_pack("{s:s, s:s, s:I, s:o, s:o}", "session", other->id, "state",
+                                others, json_pack("{s:s, s:s, s:I, s:o, s:o}", "session", other->facts.id, "state",
                                                   state_name(other), "uid",
-                                                  (json_int_t)other->peer.uid, "user",
-                                                  access_nullable(names_get(m->names, other->peer.uid)), "since",
+                                                  (json_int_t)other->facts.peer.uid, "user",
+                                                  access_nullable(names_get(m->names, other->facts.peer.uid)), "since",
                                                   since_json(other)));
         return others;
 }
 
 json_t *session_access_json(Manager *m, const Session *s) {
-        return json_pack("{s:s, s:I, s:o, s:i, s:i, s:s, s:o, s:s, s:o, s:f, s:I, s:I, s:i}", "session", s->id, "uid",
-                         (json_int_t)s->peer.uid, "user", access_nullable(names_get(m->names, s->peer.uid)), "client",
-                         (int)s->peer.pid, "pid", (int)s->target_pid, "comm", s->target_comm, "unit",
+        return json_pack("{s:s, s:I, s:o, s:i, s:i, s:s, s:o, s:s, s:o, s:f, s:I, s:I, s:i}", "session", s->facts.id, "uid",
+                         (json_int_t)s->facts.peer.uid, "user", access_nullable(names_get(m->names, s->facts.peer.uid)), "client",
+                         (int)s->facts.peer.pid, "pid", (int)s->facts.target_pid, "comm", s->target_comm, "unit",
                          access_nullable(s->target_unit), "state", state_name(s), "since", since_json(s), "idle",
-                         (double)(recorder_clock() - s->last_input) / 1e6, "input", (json_int_t)s->to_agent.position,
-                         "output", (json_int_t)s->to_client.position, "watchers", (int)s->n_mirrors);
+                         (double)(recorder_clock() - s->facts.last_input) / 1e6, "input", (json_int_t)s->to_agent.facts.position,
+                         "output", (json_int_t)s->to_client.facts.position, "watchers", (int)s->n_mirrors);
 }

@@ -14,7 +14,7 @@ static uint64_t left(uint64_t limit, uint64_t since) {
 
 void session_limits_check(Session *s) {
         const SessionLimits *limits = s->host->limits;
-        uint64_t idle = left(limits->idle_usec, s->last_input), total = left(limits->max_usec, s->began),
+        uint64_t idle = left(limits->idle_usec, s->facts.last_input), total = left(limits->max_usec, s->facts.began),
                  next = idle < total ? idle : total;
 
         if (total == 0)

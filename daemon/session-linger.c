@@ -18,8 +18,8 @@ bool session_lingers(const Session *s) {
 
 /* Whoever comes begins with a whole frame, and with a console that waits for him. */
 static bool may_linger(const Session *s) {
-        return s->wants_linger && s->console_open && s->host->limits->linger_usec > 0 && !s->to_agent.eof &&
-               !s->to_client.eof && flow_between_frames(&s->to_agent);
+        return s->facts.wants_linger && s->facts.console_open && s->host->limits->linger_usec > 0 && !s->to_agent.facts.eof &&
+               !s->to_client.facts.eof && flow_between_frames(&s->to_agent);
 }
 
 static void session_detach(Session *s) {
@@ -34,7 +34,7 @@ static void session_detach(Session *s) {
         recorder_keep(&s->record, (Record){ .event = RECORD_LINGER });
         (void)event_add(s->timer, &(struct timeval){ .tv_sec = (time_t)(usec / 1000000U),
                                                      .tv_usec = (suseconds_t)(usec % 1000000U) });
-        log_info("Session %s has lost its client, and waits.", s->id);
+        log_info("Session %s has lost its client, and waits.", s->facts.id);
         s->host->detached(s, s->host->userdata);
 }
 
@@ -62,7 +62,7 @@ int session_take_over(Session *s, const Peer *peer) {
                                                  .missed = backlog_missed(&s->backlog) });
         if (r < 0)
                 return r;
-        s->peer = *peer;
+        s->facts.peer = *peer;
         s->record.parties.client_pid = peer->pid;
         return 0;
 }
@@ -80,12 +80,12 @@ static void put_backlog(Session *s, struct evbuffer *out) {
         Backlog *b = &s->backlog;
         size_t n = evbuffer_get_length(b->text);
 
-        if (!s->framed)
+        if (!s->facts.framed)
                 (void)evbuffer_add(out, evbuffer_pullup(b->text, -1), n);
         else if (n > 0)
-                put_frame(out, CONSOLE_OUTPUT, s->console_id, evbuffer_pullup(b->text, -1), n);
+                put_frame(out, CONSOLE_OUTPUT, s->facts.console_id, evbuffer_pullup(b->text, -1), n);
         if (b->prompts)
-                put_frame(out, CONSOLE_PROMPT, s->console_id, b->prompt, b->n_prompt);
+                put_frame(out, CONSOLE_PROMPT, s->facts.console_id, b->prompt, b->n_prompt);
 }
 
 void session_resume_consume(Session *s, int client_fd, const void *rest, size_t n_rest) {
@@ -103,8 +103,8 @@ void session_resume_consume(Session *s, int client_fd, const void *rest, size_t 
             session_relay_watch_client(s) < 0)
                 session_end(s, "out of memory");
         else {
-                s->last_input = recorder_clock();
-                log_info("Session %s is taken up again.", s->id);
+                s->facts.last_input = recorder_clock();
+                log_info("Session %s is taken up again.", s->facts.id);
                 flow_start(&s->to_agent);
         }
         if (first)

@@ -51,9 +51,9 @@ static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
 }
 
 static void session_join(Session *s) {
-        if (s->joined)
+        if (s->facts.joined)
                 return;
-        s->joined = true;
+        s->facts.joined = true;
         s->host->joined(s, s->host->userdata);
 }
 
@@ -66,14 +66,14 @@ static void session_on_seen(Flow *f, const TapPiece *piece, void *userdata) {
         if (shown.kind != TRANSCRIPT_NOTHING)
                 TAILQ_FOREACH(m, &s->mirrors, in_session)
                         mirror_show(m, &shown);
-        if (piece->type == CONSOLE_END && piece->id == s->console_id)
-                s->console_open = false;
+        if (piece->type == CONSOLE_END && piece->id == s->facts.console_id)
+                s->facts.console_open = false;
         if (f != &s->to_agent)
                 return;
-        s->last_input = recorder_clock();
+        s->facts.last_input = recorder_clock();
         if (piece->type == CONSOLE_OPEN && piece->begins) {
-                s->console_open = true;
-                s->console_id = piece->id;
+                s->facts.console_open = true;
+                s->facts.console_id = piece->id;
                 session_join(s);
         }
 }
@@ -105,18 +105,18 @@ void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n
 
         s->client_fd = client_fd;
         s->state = SESSION_RELAYING;
-        if (flow_init(&s->to_agent, loop, client_fd, s->agent_fd, true, s->framed, &s->record,
+        if (flow_init(&s->to_agent, loop, client_fd, s->agent_fd, true, s->facts.framed, &s->record,
                       &handler, s) < 0 ||
-            flow_init(&s->to_client, loop, s->agent_fd, client_fd, false, s->framed, &s->record,
+            flow_init(&s->to_client, loop, s->agent_fd, client_fd, false, s->facts.framed, &s->record,
                       &handler, s) < 0 ||
             flow_push(&s->to_agent, rest, n_rest) < 0 ||
             session_relay_watch_client(s) < 0) {
                 session_end(s, "out of memory");
                 return;
         }
-        s->to_agent.holds = s->wants_linger;
-        if (!s->framed) {
-                s->console_open = true;
+        s->to_agent.holds = s->facts.wants_linger;
+        if (!s->facts.framed) {
+                s->facts.console_open = true;
                 session_join(s);
         }
         flow_start(&s->to_agent);

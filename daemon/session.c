@@ -53,17 +53,17 @@ void session_end(Session *s, const char *why) {
         else
                 s->record.parties.target_gone = true;
         recorder_end(&s->record, (Record){ .event = RECORD_END, .reason = why,
-                                           .input_bytes = s->to_agent.position,
-                                           .output_bytes = s->to_client.position,
-                                           .input_records = s->to_agent.n_records,
-                                           .output_records = s->to_client.n_records });
+                                           .input_bytes = s->to_agent.facts.position,
+                                           .output_bytes = s->to_client.facts.position,
+                                           .input_records = s->to_agent.facts.n_records,
+                                           .output_records = s->to_client.facts.n_records });
         flow_done(&s->to_agent);
         flow_done(&s->to_client);
         s->client_fd = fd_close(s->client_fd);
         s->agent_fd = fd_close(s->agent_fd);
-        if (s->joined)
+        if (s->facts.joined)
                 s->host->left(s, s->host->userdata);
-        log_info("Session %s ended: %s.", s->id, why);
+        log_info("Session %s ended: %s.", s->facts.id, why);
         s->host->ended(s, s->host->userdata);
 }
 
@@ -111,7 +111,7 @@ static char *name_or_number(const char *name, uid_t uid) {
 static void session_named(Session *s) {
         (void)event_del(s->timer);
         names_wait_cancel(&s->name_wait);
-        s->client_user = name_or_number(names_get(s->host->names, s->peer.uid), s->peer.uid);
+        s->client_user = name_or_number(names_get(s->host->names, s->facts.peer.uid), s->facts.peer.uid);
         session_record(s);
 }
 
@@ -142,12 +142,12 @@ static void session_on_room(RecorderSession *record) {
 
 static void session_record(Session *s) {
         RecordParties parties = {
-                .session = s->id,
-                .client_uid = s->peer.uid,
+                .session = s->facts.id,
+                .client_uid = s->facts.peer.uid,
                 .client_user = s->client_user,
-                .client_pid = s->peer.pid,
-                .target_pid = s->target_pid,
-                .target_uid = s->ids.euid,
+                .client_pid = s->facts.peer.pid,
+                .target_pid = s->facts.target_pid,
+                .target_uid = s->facts.ids.euid,
                 .target_comm = s->target_comm,
                 .target_unit = s->target_unit,
         };
@@ -161,7 +161,7 @@ static void session_record(Session *s) {
         r = recorder_begin(s->host->recorder, &s->record, &parties, s->reason, session_on_recorded,
                            session_on_room);
         if (r < 0) {
-                log_error("Session %s cannot be recorded: %s", s->id, strerror(-r));
+                log_error("Session %s cannot be recorded: %s", s->facts.id, strerror(-r));
                 session_fail(s, ERROR_RECORDER_UNAVAILABLE, "the session cannot be recorded");
         } else if (r == 0)
                 session_recorded(s);
@@ -192,7 +192,7 @@ static void session_on_greeting(evutil_socket_t fd, short what, void *userdata) 
                 }
         }
         /* docs/CONSOLE-PROTOCOL.md: an agent that speaks frames begins with NUL. */
-        s->framed = n == 1 && first == 0;
+        s->facts.framed = n == 1 && first == 0;
         session_ready(s);
 }
 
@@ -233,15 +233,15 @@ static void session_on_connected(PrivCall *call, int error, int fd, void *userda
                 return;
         }
         if (error < 0) {
-                log_warning("Session %s: cannot connect to its target: %s", s->id, strerror(-error));
+                log_warning("Session %s: cannot connect to its target: %s", s->facts.id, strerror(-error));
                 session_fail(s, ERROR_TARGET_GONE, strerror(-error));
                 return;
         }
         s->agent_fd = fd;
-        r = identity_check(fd, s->target, &s->ids);
+        r = identity_check(fd, s->target, &s->facts.ids);
         if (r != 0)
                 session_refuse(s, r);
-        else if (s->wants_frames)
+        else if (s->facts.wants_frames)
                 session_greet(s);
         else
                 session_ready(s);
@@ -253,9 +253,9 @@ static void session_on_connected(PrivCall *call, int error, int fd, void *userda
 static uid_t session_connect_uid(const Session *s) {
         uid_t owner = s->target->file.st_uid;
 
-        if (owner != s->ids.euid || (s->target->file.st_mode & S_IWUSR) == 0)
+        if (owner != s->facts.ids.euid || (s->target->file.st_mode & S_IWUSR) == 0)
                 return geteuid();
-        return s->peer.uid == owner || proc_knows_root(s->target->pid) == 0 ? owner : geteuid();
+        return s->facts.peer.uid == owner || proc_knows_root(s->target->pid) == 0 ? owner : geteuid();
 }
 
 static void session_connect(Session *s) {
@@ -265,7 +265,7 @@ static void session_connect(Session *s) {
                 session_fail_target_gone(s);
                 return;
         }
-        if (priv_connect(s->host->priv, &s->call, fd, session_connect_uid(s), s->wants_frames,
+        if (priv_connect(s->host->priv, &s->call, fd, session_connect_uid(s), s->facts.wants_frames,
                          session_on_connected, s) < 0)
                 session_fail(s, ERROR_TARGET_GONE, "out of descriptors");
         else
@@ -306,10 +306,10 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, Sessi
 
         if (!s)
                 return -ENOMEM;
-        *s = (Session){ .host = host, .client = client, .peer = *peer, .wants_frames = wishes.frames,
-                        .wants_linger = wishes.linger,
-                        .client_fd = -1, .agent_fd = -1, .since = time(NULL), .began = recorder_clock() };
-        s->last_input = s->began;
+        *s = (Session){ .host = host, .client = client, .client_fd = -1, .agent_fd = -1,
+                        .facts = { .peer = *peer, .wants_frames = wishes.frames, .wants_linger = wishes.linger,
+                                   .since = time(NULL), .began = recorder_clock() } };
+        s->facts.last_input = s->facts.began;
         TAILQ_INIT(&s->mirrors);
         s->timer = event_new(host->loop, -1, 0, session_on_timer, s);
         s->limit = event_new(host->loop, -1, 0, session_on_limit, s);
@@ -317,13 +317,13 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, Sessi
         s->target_unit = target->unit ? strdup(target->unit) : NULL;
         s->reason = wishes.reason ? strdup(wishes.reason) : NULL;
         if (!s->timer || !s->limit || !s->target_comm || (target->unit && !s->target_unit) || (wishes.reason && !s->reason) || (wishes.linger && backlog_init(&s->backlog) < 0) ||
-            make_id(s->id) < 0) {
+            make_id(s->facts.id) < 0) {
                 session_free(s);
                 return -ENOMEM;
         }
         s->target = target;
-        s->target_pid = target->pid;
-        s->ids = target->ids;
+        s->facts.target_pid = target->pid;
+        s->facts.ids = target->ids;
         target->n_sessions++;
         *ret = s;
 

@@ -66,25 +66,32 @@ typedef struct SessionClient {
         void *userdata;
 } SessionClient;
 
+/* Plain values: what can be written down of a session, and does not depend on who holds it. With its
+ * names, the FlowFacts of its flows, and its record's sequence and start, it is all there is to one that
+ * relays; what it keeps for showing (backlog.h) is a convenience. */
+typedef struct SessionFacts {
+        char id[RECORD_SESSION_ID_MAX];
+        Peer peer;
+        pid_t target_pid;
+        ProcStatus ids; /* of the target, when the policy said yes */
+        bool wants_frames, wants_linger, framed;
+        bool console_open; /* one has been opened, and has not ended */
+        uint32_t console_id;
+        bool joined;                /* a person is there: it has a console, as opposed to answers alone */
+        time_t since;               /* CLOCK_REALTIME: when the session was asked for */
+        uint64_t began, last_input; /* recorder_clock(); when the client last sent something */
+} SessionFacts;
+
 struct Session {
         TAILQ_ENTRY(Session) link; /* its owner's */
         const SessionHost *host;
         SessionClient client;
         SessionState state;
-        char id[RECORD_SESSION_ID_MAX];
-        Peer peer;
+        SessionFacts facts;
         bool charged;        /* of the owner: counts against the peer's quota */
         Target *target;      /* borrowed; NULL when it is gone */
-        pid_t target_pid;
-        ProcStatus ids;      /* of the target, when the policy said yes */
         int client_fd;       /* owned, once relaying; -1 while it lingers */
         int agent_fd;        /* owned, once connected */
-        bool wants_frames, wants_linger, framed;
-        bool console_open; /* one has been opened, and has not ended */
-        uint32_t console_id;
-        bool joined; /* a person is there: it has a console, as opposed to answers alone */
-        time_t since;        /* CLOCK_REALTIME: when the session was asked for */
-        uint64_t began, last_input; /* recorder_clock(); when the client last sent something */
         char *client_user, *target_comm, *target_unit, *reason; /* owned: the record borrows them */
         NameWait name_wait;
         PrivCall call;

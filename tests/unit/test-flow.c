@@ -175,8 +175,8 @@ static void assert_recorded(Scene *s, const void *bytes, size_t n, size_t n_reco
         if (n > 0)
                 assert_memory_equal(s->stub.bytes, bytes, n);
         assert_int_equal(s->stub.n_records, n_records);
-        assert_int_equal(s->flow.position, n);
-        assert_int_equal(s->flow.n_records, n_records);
+        assert_int_equal(s->flow.facts.position, n);
+        assert_int_equal(s->flow.facts.n_records, n_records);
         assert_int_equal(s->n_seen, n);
 }
 
@@ -586,7 +586,7 @@ static void what_is_inserted_waits_for_the_end_of_a_frame(void **state) {
         k = 4 + FRAME_HEADER_SIZE + 2;
         memcpy(expected + k, bytes, n);
         assert_arrived(s, expected, k + n);
-        assert_int_equal(s->flow.position, 22);
+        assert_int_equal(s->flow.facts.position, 22);
         assert_memory_equal(s->stub.bytes, "0123456789{}0123456789", 22);
         scene_free(s);
 }
@@ -603,8 +603,8 @@ static void an_insert_stands_between_plain_bytes_and_is_recorded_as_a_notice(voi
         say(s, "cd", 2);
         turn(s);
         assert_arrived(s, "ab[x]cd", 7);
-        assert_int_equal(s->flow.position, 7);
-        assert_int_equal(s->flow.n_records, 3);
+        assert_int_equal(s->flow.facts.position, 7);
+        assert_int_equal(s->flow.facts.n_records, 3);
         scene_free(s);
 }
 
@@ -655,7 +655,7 @@ static void inserts_that_wait_are_bounded(void **state) {
                 flow_insert(&s->flow, CONSOLE_NOTICE, "{}", 2);
         say(s, bytes + n - 4, 4);
         turn(s);
-        assert_true(s->flow.position <= 10 + 2 * 16);
+        assert_true(s->flow.facts.position <= 10 + 2 * 16);
         assert_int_equal(s->flow.n_inserts, 0);
         scene_free(s);
 }
