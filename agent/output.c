@@ -242,5 +242,6 @@ int output_write(Session *s, uint32_t type, const char *data, size_t n) {
                 }
                 r = write_piece(s, &p, &stall);
         }
+        output_flush(s); /* who had something to send meanwhile could not */
         return r;
 }

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Output: what reaches a client and when, and that the application never pays for a client."""
+import fcntl
 import json
 import socket
+import struct
+import termios
+import time
 
 import pytest
 
@@ -64,6 +68,31 @@ def test_copies_come_between_the_pieces_of_a_long_text(host):
         host.do("print('of the application')")
         # Between two pieces of a line: it is the application's, and keeps no order with the console's.
         assert client.until(b">>> ").replace(b"x", b"") == b"of the application\n\n>>> "
+
+
+def unread(client, after=0):
+    """How many bytes wait for the client."""
+    time.sleep(after)  # twice the same: the other side waits, or has sent all
+    return struct.unpack("i", fcntl.ioctl(client.socket, termios.FIONREAD, b"1234"))[0]
+
+
+def test_answer_that_comes_during_the_last_piece_is_sent(host):
+    client, number = opened(host)
+    with client, Framed(host.path) as other:
+        other.hello()
+        # With one of these lengths the last piece is what waits for the client.
+        for n in range(1, 9):
+            client.send(INPUT, number, f"exec('print(\"x\" * {n} * 262144, end=\"\")\\nwhile True: pass')\n")
+            wait_for(lambda: 0 < unread(client) == unread(client, 0.01), "all it takes")
+            client.send(HELLO, 1000 + n)
+            other.ask(HELLO)  # by the same thread, which has had its turn with the first request then
+            client.socket.settimeout(2)
+            seen = {OUTPUT: b"", ANSWER: b""}
+            while seen[ANSWER] == b"" or len(seen[OUTPUT]) < n * 262144:
+                kind, _, payload = client.frame()
+                seen[kind] += payload
+            client.send(INTERRUPT, number)
+            client.until(PROMPT, number)
 
 
 @pytest.mark.parametrize("framed", [False, True])
