@@ -17,6 +17,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 TIMEOUT = 20.0
 
 SOURCE = pathlib.Path(os.environ.get("MANHOLED_SRCDIR", pathlib.Path(__file__).parents[2]))
@@ -190,6 +192,12 @@ def plain_host(options="", **kwargs):
     return Host(HOSTS / "plain.py", options, **kwargs)
 
 
+@pytest.fixture
+def host():
+    with plain_host() as host:
+        yield host
+
+
 class Client:
     def __init__(self, path, name=None):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -247,6 +255,10 @@ class Plain(Client):
         """Types a line; what is printed before the next prompt."""
         self.send(line + "\n")
         return self.until(prompt)[: -len(prompt)].decode()
+
+
+def connect(host):
+    return Plain(host.path).start()
 
 
 class Framed(Client):

@@ -170,6 +170,19 @@ signal.pause()
 
 
 @contextlib.contextmanager
+def killed_with_its_socket(process):
+    """A process that is killed leaves the file of its socket behind."""
+    process.socket = f"/tmp/manhole-{process.pid}"
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(process.socket)
+
+
+@contextlib.contextmanager
 def application(code=APPLICATION, control=None, **more):
     """A process with the agent, which says `ready`. Waits until it listens, and, with `control`,
     until the daemon there knows it."""
@@ -177,17 +190,11 @@ def application(code=APPLICATION, control=None, **more):
     with spawned([os.environ.get("MANHOLED_PYTHON", sys.executable), "-c", code], env=env,
                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, **more) as process:
         assert process.stdout.readline() == "ready\n"
-        process.socket = f"/tmp/manhole-{process.pid}"
-        until(lambda: os.path.exists(process.socket), "the agent's socket")
-        if control:
-            until(lambda: process.pid in listed(control), "manholed knows the application")
-        try:
+        with killed_with_its_socket(process):
+            until(lambda: os.path.exists(process.socket), "the agent's socket")
+            if control:
+                until(lambda: process.pid in listed(control), "manholed knows the application")
             yield process
-        finally:
-            process.kill()
-            process.wait()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(process.socket)
 
 
 def listed(control):
@@ -241,14 +248,8 @@ def plain_application(*args):
     with spawned([sys.executable, "-c", PLAIN_APPLICATION, *args], stdin=subprocess.DEVNULL,
                  stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
-        process.socket = f"/tmp/manhole-{process.pid}"
-        try:
+        with killed_with_its_socket(process):
             yield process
-        finally:
-            process.kill()
-            process.wait()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(process.socket)
 
 
 def frame(kind, payload=b"", id=1):

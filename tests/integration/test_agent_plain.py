@@ -14,16 +14,6 @@ import pytest
 from agentlib import *
 
 
-@pytest.fixture
-def host():
-    with plain_host() as host:
-        yield host
-
-
-def connect(host):
-    return Plain(host.path).start()
-
-
 def test_socket_belongs_to_its_user_alone(host):
     st = os.stat(host.path)
     assert stat.S_ISSOCK(st.st_mode)
@@ -358,49 +348,6 @@ def test_slow_reader_gets_everything(host):
         assert client.until(b">>> ") == b"x" * 3_000_000 + b"\n>>> "
 
 
-def test_refused_client_sees_nothing(host):
-    if os.geteuid() != 0:
-        pytest.skip("needs root to act as another user")
-    os.chmod(host.path, 0o666)
-    code = (
-        "import os, socket, sys; os.setgid(65534); os.setuid(65534)\n"
-        "for name in (None, '\\0manhole/1/refused-%d' % os.getpid()):\n"
-        "    s = socket.socket(socket.AF_UNIX)\n"
-        "    if name: s.bind(name)\n"
-        "    s.connect(sys.argv[1]); s.settimeout(10); print(s.recv(100))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, host.path], capture_output=True, text=True, timeout=TIMEOUT
-    )
-    assert result.stdout == "b''\nb''\n", result.stderr
-    host.wait_err(
-        r"SuspiciousClient: Can't accept client with PID:\d+ UID:65534 GID:65534\. "
-        rf"It doesn't match the current EUID:{os.geteuid()} or ROOT\."
-    )
-    with connect(host) as client:
-        assert client.run("1") == "1\n"
-
-
-def test_users_that_the_namespace_does_not_map_are_nobody():
-    """They all look like the overflow uid; so does a process that is not mapped itself."""
-    probe = subprocess.run(["unshare", "-U", "true"], capture_output=True, text=True)
-    if probe.returncode != 0:
-        pytest.skip(f"no user namespace can be made: {probe.stderr.strip()}")
-    with Host("-U", PYTHON, HOSTS / "plain.py", python="unshare") as host:
-        with Plain(host.path) as client:
-            assert client.wait_closed() == b""
-        host.wait_err("SuspiciousClient: .* UID:65534 GID:65534.* current EUID:65534 or ROOT")
-
-
-def test_root_may_connect_to_everybody(host):
-    if os.geteuid() != 0:
-        pytest.skip("needs root to act as another user")
-    # The interpreter's own files may be out of the other user's reach.
-    code = "import codeop, os, traceback; os.setgid(65534); os.setuid(65534)"
-    with plain_host(f"locals=exec({code!r})") as other, connect(other) as client:
-        assert client.run("__import__('os').getuid()") == "65534\n"
-
-
 def test_log_and_thread_names_are_those_people_know(host):
     stamp = rf"^Manhole\[{host.pid}:\d+\.\d{{4}}\]: "
     host.wait_err(stamp + f"Manhole UDS path: {host.path}$")
@@ -430,74 +377,6 @@ def test_sessions_leave_no_descriptor_thread_or_dummy_behind(host):
     wait_for(lambda: host.descriptors() <= before, "descriptors are closed")
     host.do("import threading; print(len(threading._active), 'known')")
     assert "1 known" in host.out
-
-
-def test_open_session_keeps_the_process_alive(host):
-    host.do("import atexit; atexit.register(write_raw, 'ATEXIT')")
-    with connect(host) as client:
-        host.process.stdin.close()
-        host.wait_out("^BYE$")
-        assert client.run("1 + 1") == "2\n"
-        assert "ATEXIT" not in host.out
-        client.send("exit()\n")
-        assert client.wait_closed() == b""
-    assert host.wait() == 0
-    assert host.out[-2:] == ["BYE", "ATEXIT"]
-    assert not os.path.exists(host.path)
-
-
-def test_daemon_connection_lets_the_process_end():
-    with plain_host("daemon_connection=True") as host, connect(host) as client:
-        assert client.run("1") == "1\n"
-        assert host.finish() == 0
-        assert b"Traceback" not in client.wait_closed()
-        assert not os.path.exists(host.path)
-
-
-def test_daemon_connection_that_runs_code_lets_the_process_end():
-    with plain_host("daemon_connection=True") as host, connect(host) as client:
-        client.send("exec('print(\"go\")\\nwhile True: pass')\n")
-        client.until(b"go\n")
-        assert host.finish() == 0
-        client.wait_closed()
-
-
-def test_application_that_is_interrupted_does_not_wait_for_a_session(host):
-    with connect(host) as client:
-        host.process.stdin.close()
-        host.wait_out("^BYE$")
-        # The first may still reach the program itself.
-        for _ in range(2):
-            host.process.send_signal(signal.SIGINT)
-            try:
-                host.process.wait(2)
-                break
-            except subprocess.TimeoutExpired:
-                pass
-        assert b"now exiting" not in client.wait_closed()
-
-
-def test_interrupt_in_a_console_does_not_change_how_the_application_ends(host):
-    with connect(host) as client:
-        client.send("exec('print(\"go\")\\nwhile True: pass')\n")
-        client.until(b"go\n")
-        client.send(b"\x03")
-        client.until(b"KeyboardInterrupt\n>>> ")
-        client.send("exit()\n")
-        client.wait_closed()
-    assert host.finish() == 0
-
-
-def test_signal_handlers_run_while_the_process_waits_for_a_session(host):
-    host.do("import signal; signal.signal(signal.SIGTERM, lambda *a: write_raw('HANDLED'))")
-    with connect(host) as client:
-        host.process.stdin.close()
-        host.wait_out("^BYE$")
-        host.process.send_signal(signal.SIGTERM)
-        host.wait_out("^HANDLED$")
-        client.send("exit()\n")
-        client.wait_closed()
-    assert host.wait() == 0
 
 
 def test_signals_stay_with_the_application(host):

@@ -10,16 +10,6 @@ import pytest
 from agentlib import *
 
 
-@pytest.fixture
-def host():
-    with plain_host() as host:
-        yield host
-
-
-def connect(host):
-    return Plain(host.path).start()
-
-
 def leave(host, client):
     """Ends a session, and waits until its thread has put everything back."""
     start = len(host.err)
