@@ -117,6 +117,21 @@ static int set_session_max(Config *c, const char *value) {
         return set_limit(value, &c->session_limits.max_usec);
 }
 
+static int set_remove_stale(Config *c, const char *value) {
+        static const char *const names[] = {
+                [REMOVE_STALE_YES] = "yes",
+                [REMOVE_STALE_REPORT] = "report",
+                [REMOVE_STALE_NO] = "no",
+        };
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+                if (strcmp(value, names[i]) == 0) {
+                        c->remove_stale = (RemoveStale)i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
 static int set_log_level(Config *c, const char *value) {
         return log_level_from_string(value, &c->log_level);
 }
@@ -132,6 +147,7 @@ static const struct {
         { "SessionIdleSec", set_session_idle },
         { "SessionMaxSec", set_session_max },
         { "LingerSec", set_linger },
+        { "RemoveStale", set_remove_stale },
         { "LogLevel", set_log_level },
 };
 

@@ -13,6 +13,7 @@
  *   SessionIdleSec=TIME | infinity
  *   SessionMaxSec=TIME | infinity
  *   LingerSec=TIME
+ *   RemoveStale=yes | report | no
  *   LogLevel=err | warning | notice | info | debug
  *
  *   [Grant "NAME"]  [Deny "NAME"]   rules of the policy: rule.h
@@ -23,6 +24,7 @@
 #include "daemon/ini.h"
 #include "daemon/policy.h"
 #include "daemon/session-limits.h"
+#include "daemon/socket-file.h"
 
 typedef struct Config {
         char *record; /* owned; NULL until it is set */
@@ -30,6 +32,7 @@ typedef struct Config {
         size_t n_scan;
         unsigned connections_per_user, sessions_per_user;
         SessionLimits session_limits;
+        RemoveStale remove_stale;
         int log_level; /* -1 until it is set */
         Policy policy; /* its names are not resolved: resolver.h */
 } Config;

@@ -22,6 +22,10 @@ bool diagnose_target(const Target *t, char *ret, size_t size) {
                 else
                         (void)snprintf(ret, size, "%s is served by a process that does not bear its name", t->path);
                 return true;
+        case TARGET_ORPHANED:
+                (void)snprintf(ret, size, "process %d has ended, but %s is still held open, as by a child that inherited it; "
+                               "nobody answers there", (int)t->pid, t->path);
+                return true;
         case TARGET_STALE:
                 if (t->has_process)
                         (void)snprintf(ret, size, "nobody serves %s any more, although process %d lives; "

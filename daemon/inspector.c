@@ -64,7 +64,7 @@ static void inspector_on_maps(PrivCall *call, int error, int fd, void *userdata)
 
 static void inspector_on_executable(PrivCall *call, int error, int fd, void *userdata);
 
-static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userdata);
+static void inspector_on_stale(PrivCall *call, int error, int fd, void *userdata);
 
 static void inspector_wait(Inspector *i, Target *t, const struct timeval *delay) {
         if (event_add(t->stale_timer, delay) < 0)
@@ -78,15 +78,31 @@ static uint64_t now_usec(void) {
         return (uint64_t)ts.tv_sec * 1000000U + (uint64_t)ts.tv_nsec / 1000U;
 }
 
+/* A process that lives may serve it again; only files of the dead are removed. */
+static void inspector_treat_stale(Inspector *i, Target *t) {
+        if (!t->has_process && (i->remove_stale == REMOVE_STALE_YES ||
+                                (i->remove_stale == REMOVE_STALE_REPORT && !t->stale_told)))
+                inspector_wait(i, t, &YOUNG_RETRY);
+}
+
+void inspector_set_remove_stale(Inspector *i, RemoveStale remove_stale) {
+        Target *t;
+
+        if (i->remove_stale == remove_stale)
+                return;
+        i->remove_stale = remove_stale;
+        TAILQ_FOREACH(t, &i->registry->targets, link)
+                if (t->state == TARGET_STALE)
+                        inspector_treat_stale(i, t);
+}
+
 static void inspector_found_dead(Inspector *i, Target *t) {
         if (socket_file_is_young(&t->file)) {
                 t->state = TARGET_UNKNOWN;
                 inspector_wait(i, t, &YOUNG_RETRY);
         } else {
                 t->state = TARGET_STALE;
-                /* A process that lives may serve it again; only files of the dead are removed. */
-                if (!t->has_process)
-                        inspector_wait(i, t, &YOUNG_RETRY);
+                inspector_treat_stale(i, t);
         }
         inspector_settle(i, t);
 }
@@ -100,7 +116,11 @@ static void inspector_ask_executable(Inspector *i, Target *t) {
 }
 
 static void inspector_found_live(Inspector *i, Target *t) {
-        t->state = owner_is_process(t) && !t->impostor ? TARGET_LIVE : TARGET_UNTRUSTED;
+        if (owner_is_process(t) && !t->impostor)
+                t->state = TARGET_LIVE;
+        else /* bound to the same file since the process lived, which we saw */
+                t->state = !t->has_process && t->was_live && !t->impostor ? TARGET_ORPHANED : TARGET_UNTRUSTED;
+        t->was_live |= t->state == TARGET_LIVE;
         /* A process that is just dying: its socket goes a moment after it. */
         if (!t->has_process && socket_file_is_young(&t->file))
                 inspector_wait(i, t, &YOUNG_RETRY);
@@ -164,15 +184,18 @@ static void inspector_probe(Inspector *i, Target *t) {
                 inspector_settle(i, t);
 }
 
-static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userdata) {
+static void inspector_on_stale(PrivCall *call, int error, int fd, void *userdata) {
         Inspector *i = userdata;
         Target *t = container_of(call, Target, call);
+        bool removed = t->removing;
 
-        t->unlinking = false;
+        t->removing = false;
         switch (error) {
         case 0:
-                i->events->stale_removed(t, i->userdata);
-                inspector_forget(i, t);
+                t->stale_told = true;
+                i->events->stale(t, removed, i->userdata);
+                if (removed)
+                        inspector_forget(i, t);
                 break;
         case -EAGAIN:
                 inspector_wait(i, t, &STALE_WAIT);
@@ -184,7 +207,7 @@ static void inspector_on_unlinked(PrivCall *call, int error, int fd, void *userd
                 inspector_forget(i, t);
                 break;
         default:
-                log_warning("%s: stale, but cannot be removed: %s", t->path, strerror(-error));
+                log_warning("%s: stale, but cannot be seen to: %s", t->path, strerror(-error));
         }
 }
 
@@ -192,6 +215,7 @@ static void inspector_on_timer(evutil_socket_t unused, short what, void *userdat
         Target *t = userdata;
         Inspector *i = t->inspector;
         _cleanup_fd_ int fd = -1;
+        bool remove;
 
         if (t->call.priv) {
                 inspector_wait(i, t, &YOUNG_RETRY);
@@ -201,13 +225,16 @@ static void inspector_on_timer(evutil_socket_t unused, short what, void *userdat
                 inspector_probe(i, t);
                 return;
         }
+        if (i->remove_stale == REMOVE_STALE_NO)
+                return;
         fd = inspector_open(t);
         if (fd < 0) {
                 inspector_forget(i, t);
                 return;
         }
-        t->unlinking = priv_unlink_stale(i->priv, &t->call, t->folder->fd, fd, t->name, inspector_on_unlinked,
-                                         i) == 0;
+        remove = i->remove_stale == REMOVE_STALE_YES;
+        t->removing = priv_stale(i->priv, &t->call, t->folder->fd, fd, t->name, remove, inspector_on_stale, i) == 0 &&
+                      remove;
 }
 
 static void inspector_on_process_end(evutil_socket_t fd, short what, void *userdata) {
@@ -263,7 +290,7 @@ void inspector_begin(Inspector *i, Target *t, int socket_fd) {
 }
 
 void inspector_look_again(Inspector *i, Target *t, int socket_fd) {
-        if (t->pending || t->unlinking)
+        if (t->pending || t->removing)
                 return;
         if (t->call.priv) /* a timer's look is under way */
                 inspector_unsettle(i, t);

@@ -12,13 +12,14 @@
 #include "daemon/names.h"
 #include "daemon/priv.h"
 #include "daemon/registry.h"
+#include "daemon/socket-file.h"
 #include "daemon/target.h"
 
 typedef struct InspectorEvents {
         /* The target is about to be freed. */
         void (*gone)(Target *t, void *userdata);
-        /* A stale socket file has been removed; `gone` follows. */
-        void (*stale_removed)(Target *t, void *userdata);
+        /* A socket file is surely stale: it has been removed, and `gone` follows, or it is left. */
+        void (*stale)(Target *t, bool removed, void *userdata);
         /* No look is pending any more. */
         void (*settled)(void *userdata);
 } InspectorEvents;
@@ -30,7 +31,11 @@ typedef struct Inspector {
         Registry *registry;
         const InspectorEvents *events;
         void *userdata;
+        RemoveStale remove_stale; /* else: inspector_set_remove_stale() */
 } Inspector;
+
+/* What to do with stale sockets from now on, those that are known already included. */
+void inspector_set_remove_stale(Inspector *i, RemoveStale remove_stale);
 
 /* Begins the look at a target that the registry has just taken. @socket_fd (O_PATH) is borrowed. */
 void inspector_begin(Inspector *i, Target *t, int socket_fd);

@@ -164,13 +164,14 @@ static void manager_on_target_gone(Target *t, void *userdata) {
         }
 }
 
-static void manager_on_stale_removed(Target *t, void *userdata) {
+static void manager_on_stale(Target *t, bool removed, void *userdata) {
         Manager *m = userdata;
         RecordParties parties = { .target_pid = t->pid, .target_uid = t->file.st_uid, .target_comm = t->comm,
                                   .target_unit = t->unit, .target_gone = true };
 
-        log_info("Removed stale socket %s.", t->path);
-        recorder_post(m->recorder, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = t->path });
+        log_info(removed ? "Removed stale socket %s." : "Found stale socket %s, and left it.", t->path);
+        recorder_post(m->recorder, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = t->path,
+                                              .removed = removed });
 }
 
 void manager_next_turn(Manager *m) {
@@ -270,6 +271,7 @@ static int manager_apply(Manager *m, Config *config) {
         r = manager_scan_each(m, config, scanner_add_folder);
         if (r < 0)
                 return r;
+        inspector_set_remove_stale(&m->inspector, config->remove_stale);
         scanner_keep_folders(m->scanner, (const char *const *)config->scan, config->n_scan);
         m->connections.max_per_user = config->connections_per_user;
         manager_adopt_policy(m, &config->policy);
@@ -332,7 +334,7 @@ static int manager_start_events(Manager *m) {
 }
 
 static int manager_start(Manager *m, Config *config) {
-        static const InspectorEvents inspector_events = { manager_on_target_gone, manager_on_stale_removed,
+        static const InspectorEvents inspector_events = { manager_on_target_gone, manager_on_stale,
                                                           manager_on_settled };
         int r;
 

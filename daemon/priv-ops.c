@@ -110,7 +110,7 @@ static bool owner_is_gone(pid_t pid, const struct stat *st) {
                           proc_started_after(stat.start_time, st->st_ctim.tv_sec));
 }
 
-static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
+static int check_stale(int folder_fd, int socket_fd, const char *name, struct stat *ret) {
         struct stat st, now;
         pid_t pid;
         int r;
@@ -132,6 +132,16 @@ static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
                 return -errno;
         if (!socket_file_same(&st, &now))
                 return -ESTALE;
+        *ret = st;
+        return 0;
+}
+
+static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
+        struct stat st, now;
+        int r = check_stale(folder_fd, socket_fd, name, &st);
+
+        if (r < 0)
+                return r;
         if (unlinkat(folder_fd, name, 0) < 0)
                 return -errno;
         /* A rename between the last two calls cannot be excluded, only noticed. */
@@ -164,8 +174,8 @@ static int open_of_process(pid_t pid, uint64_t start_time, const char *name, int
 
 int priv_execute(const PrivRequest *request, const int *fds, unsigned n_fds, int *ret_fd) {
         static const unsigned n_expected[_PRIV_OPERATION_MAX] = {
-                [PRIV_PROBE] = 1, [PRIV_CONNECT] = 1, [PRIV_UNLINK_STALE] = 2, [PRIV_OPEN_MAPS] = 0,
-                [PRIV_OPEN_EXECUTABLE] = 0,
+                [PRIV_PROBE] = 1, [PRIV_CONNECT] = 1, [PRIV_UNLINK_STALE] = 2, [PRIV_CHECK_STALE] = 2,
+                [PRIV_OPEN_MAPS] = 0, [PRIV_OPEN_EXECUTABLE] = 0,
         };
         struct stat st;
         int r;
@@ -184,9 +194,11 @@ int priv_execute(const PrivRequest *request, const int *fds, unsigned n_fds, int
                 r = check_socket(fds[0], &st);
                 return r < 0 ? r : connect_as(fds[0], &st, request->uid, request->framed == 1, ret_fd);
         case PRIV_UNLINK_STALE:
+        case PRIV_CHECK_STALE:
                 if (!memchr(request->name, '\0', sizeof(request->name)))
                         return -EINVAL;
-                return unlink_stale(fds[0], fds[1], request->name);
+                return request->operation == PRIV_CHECK_STALE ? check_stale(fds[0], fds[1], request->name, &st) :
+                       unlink_stale(fds[0], fds[1], request->name);
         case PRIV_OPEN_MAPS:
                 return open_of_process(request->pid, request->start_time, "maps", O_RDONLY, ret_fd);
         case PRIV_OPEN_EXECUTABLE:

@@ -13,7 +13,7 @@
  * Runs one request. @fds are borrowed. On success of an operation that answers with a descriptor,
  * *ret_fd is the caller's; else -1. Returns 0 or negative errno, the response's `error`:
  * PROBE: 0 when something has bound the socket, -ECONNREFUSED when it is dead, -EPROTOTYPE when it
- * is no manhole (a datagram socket), else what the kernel said. UNLINK_STALE: -EBUSY when it is
+ * is no manhole (a datagram socket), else what the kernel said. UNLINK_STALE, CHECK_STALE: -EBUSY when it is
  * not surely dead, -EAGAIN when it is too young to tell, -ESTALE when the name no longer is that
  * file, -EINVAL for a name that is not a manhole's.
  */

@@ -15,6 +15,7 @@ typedef enum PrivOperation {
         PRIV_PROBE = 1,    /* fds: O_PATH socket. error: 0 live, ECONNREFUSED dead, EPROTOTYPE … */
         PRIV_CONNECT,      /* fds: O_PATH socket. Answers with a connected, non-blocking stream */
         PRIV_UNLINK_STALE, /* fds: folder, O_PATH socket. Takes the file away if it is surely dead */
+        PRIV_CHECK_STALE,  /* The same, but leaves it */
         PRIV_OPEN_MAPS,    /* Answers with an open /proc/PID/maps */
         PRIV_OPEN_EXECUTABLE, /* Answers with an O_PATH descriptor of /proc/PID/exe */
         _PRIV_OPERATION_MAX,
@@ -28,7 +29,7 @@ typedef struct PrivRequest {
         int32_t pid;        /* OPEN_MAPS, OPEN_EXECUTABLE */
         uint32_t reserved;
         uint64_t start_time; /* with pid: of that process, /proc/PID/stat field 22 */
-        char name[32];       /* UNLINK_STALE: of the file below the folder; NUL-terminated */
+        char name[32];       /* UNLINK_STALE, CHECK_STALE: of the file below the folder; NUL-terminated */
 } PrivRequest;
 
 typedef struct PrivResponse {

@@ -241,9 +241,9 @@ int priv_connect(Priv *priv, PrivCall *call, int socket_fd, uid_t uid, bool fram
         return priv_begin(priv, call, request, &socket_fd, 1, done, userdata);
 }
 
-int priv_unlink_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name,
-                      PrivDone done, void *userdata) {
-        PrivRequest request = { .operation = PRIV_UNLINK_STALE };
+int priv_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name, bool remove,
+               PrivDone done, void *userdata) {
+        PrivRequest request = { .operation = remove ? PRIV_UNLINK_STALE : PRIV_CHECK_STALE };
         int fds[] = { folder_fd, socket_fd };
 
         if (strlen(name) >= sizeof(request.name))

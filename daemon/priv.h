@@ -48,8 +48,8 @@ void priv_free(Priv *priv);
 int priv_probe(Priv *priv, PrivCall *call, int socket_fd, PrivDone done, void *userdata);
 int priv_connect(Priv *priv, PrivCall *call, int socket_fd, uid_t uid, bool framed, PrivDone done,
                  void *userdata);
-int priv_unlink_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name,
-                      PrivDone done, void *userdata);
+int priv_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name, bool remove,
+               PrivDone done, void *userdata);
 int priv_open_maps(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done, void *userdata);
 int priv_open_executable(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done,
                          void *userdata);

@@ -163,7 +163,7 @@ static void folder_examine_socket(Scanner *s, Folder *f, const char *name, pid_t
                 return;
         }
         /* Our own removal, seen before its answer: that answer is what gets recorded. */
-        if (t && t->unlinking && fd < 0)
+        if (t && t->removing && fd < 0)
                 return;
         if (t)
                 inspector_forget(i, t);

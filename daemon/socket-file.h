@@ -11,6 +11,13 @@
  * age. */
 #define SOCKET_FILE_STALE_AGE_SEC 2
 
+/* What happens to one that is surely dead. */
+typedef enum RemoveStale {
+        REMOVE_STALE_YES,    /* taken away and recorded */
+        REMOVE_STALE_REPORT, /* recorded */
+        REMOVE_STALE_NO,
+} RemoveStale;
+
 /* One file, and not its successor on the same inode. */
 bool socket_file_same(const struct stat *a, const struct stat *b);
 

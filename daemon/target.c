@@ -17,6 +17,7 @@ const char *target_state_name(const Target *t) {
                 [TARGET_UNKNOWN] = "unknown",
                 [TARGET_LIVE] = "live",
                 [TARGET_STALE] = "stale",
+                [TARGET_ORPHANED] = "orphaned",
                 [TARGET_UNTRUSTED] = "untrusted",
         };
         ProcStat stat;

@@ -24,6 +24,7 @@ typedef enum TargetState {
         TARGET_UNKNOWN,   /* being looked at */
         TARGET_LIVE,      /* something serves the socket, and it is the process's own */
         TARGET_STALE,     /* nobody serves it */
+        TARGET_ORPHANED,  /* its process has ended, and another, such as a child, still holds the socket */
         TARGET_UNTRUSTED, /* somebody serves it who is not the process it names */
         _TARGET_STATE_MAX,
 } TargetState;
@@ -50,13 +51,15 @@ struct Target {
         char *executable; /* owned; NULL when unknown. The kernel tells it, but the process chose it */
 
         TargetState state;
+        bool was_live;      /* its own process was seen to live behind it */
         bool impostor;      /* a connection has shown that another process listens */
         uint64_t looked_at; /* when a look last began: CLOCK_BOOTTIME, µs */
         struct Inspector *inspector; /* borrowed: who follows it */
         bool pending; /* the look that began is not over */
         unsigned n_sessions;
-        PrivCall call; /* probe, then maps, then executable, then unlink */
-        bool unlinking; /* that call is the last of them */
+        PrivCall call; /* probe, then maps, then executable, then removal */
+        bool removing; /* that call is the last of them */
+        bool stale_told; /* it is left in place, and that has been recorded */
         struct event *stale_timer; /* owned; armed while the file is too young to be called dead */
 };
 

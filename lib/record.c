@@ -117,7 +117,8 @@ static void put_message(Walk *w, const Record *r) {
                 break;
         case RECORD_STALE:
                 escape_text(text, sizeof(text), r->socket, strlen(r->socket));
-                (void)snprintf(message, sizeof(message), "Removed stale socket %s.", text);
+                (void)snprintf(message, sizeof(message), r->removed ? "Removed stale socket %s." :
+                               "Found stale socket %s, and left it.", text);
                 break;
         case RECORD_WATCH:
                 (void)snprintf(message, sizeof(message), "Session %s of %s in %s[%d] is watched by %s.",
@@ -207,5 +208,7 @@ int record_fields(const Record *record, RecordField field, void *userdata) {
         put_actor(&w, record);
         put_text(&w, "MANHOLE_REASON", record->reason);
         put_text(&w, "MANHOLE_SOCKET", record->socket);
+        if (record->event == RECORD_STALE)
+                put_text(&w, "MANHOLE_REMOVED", record->removed ? "yes" : "no");
         return w.error;
 }

@@ -67,6 +67,7 @@ typedef struct Record {
         const char *frame; /* kind of frame the data came in; NULL in the plain face */
         const char *reason;
         const char *socket;
+        bool removed; /* STALE: the socket file is gone; else it was left in place */
         const RecordActor *actor;  /* WATCH, UNWATCH, RESUME */
         uint64_t missed;           /* UNWATCH, RESUME: bytes that the actor has not been shown */
         uint64_t input_bytes, output_bytes; /* END: totals */

@@ -163,7 +163,7 @@ class Daemon:
 
     def removed(self):
         """Records of stale sockets in the daemon's own folder: /tmp is everybody's."""
-        return [r for r in self.events(event="stale") if r["MANHOLE_SOCKET"].startswith(f"{self.scan}/")]
+        return [r for r in self.events(event="stale", removed="yes") if r["MANHOLE_SOCKET"].startswith(f"{self.scan}/")]
 
     def wait_event(self, **wanted):
         return wait_for(lambda: self.events(**wanted), f"a record {wanted}")[0]

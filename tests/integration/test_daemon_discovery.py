@@ -233,22 +233,63 @@ def test_a_process_that_ends_at_once_is_stale_all_the_same(daemon):
     assert {int(r["MANHOLE_TARGET_PID"]) for r in daemon.removed()} == set(pids)
 
 
-def test_a_dead_parents_socket_that_a_child_holds_is_untrusted_and_stays(daemon):
+def test_a_dead_parents_socket_that_a_child_holds_is_orphaned_and_stays(daemon):
     with standin(daemon.scan) as parent:
         assert parent.do("listen()") == "None"
         daemon.wait_state(parent.pid, "live")
         child = int(parent.do("os.fork() or (os.closerange(0, 3), __import__('signal').pause())"))
         try:
             parent.kill()
-            daemon.wait_state(parent.pid, "untrusted")
-            assert daemon.refused(parent.pid) == "TargetUntrusted"
+            daemon.wait_state(parent.pid, "orphaned")
+            assert daemon.refused(parent.pid) == "TargetGone"
+            _, status = daemon.call(f"{BROKER}.Status", {"target": str(parent.pid)})
+            assert "inherited" in status["diagnosis"]
             assert socket_of(daemon, parent).exists()
-            assert daemon.events(event="denied", target_pid=parent.pid)
+            # One who has not seen the parent live cannot tell a child from somebody else.
+            with Daemon(f"--scan={daemon.scan}") as other:
+                assert other.listed(folder=daemon.scan)[parent.pid]["state"] == "untrusted"
+                assert other.refused(parent.pid) == "TargetUntrusted"
+                assert other.events(event="denied", target_pid=parent.pid)
         finally:
             os.kill(child, signal.SIGKILL)
         # Nothing tells of the child's end; the next list finds out.
         wait_for(lambda: not daemon.listed() and not socket_of(daemon, parent).exists(), "its removal", timeout=8)
         assert daemon.events(event="stale", target_pid=parent.pid)
+
+
+def test_a_stale_socket_is_reported_and_left():
+    """Once; and what was left is removed when the configuration comes to say so."""
+    with Daemon(config="RemoveStale=report") as daemon, standin(daemon.scan) as peer:
+        path = socket_of(daemon, peer)
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        peer.kill()
+        stale = daemon.wait_event(event="stale", target_pid=peer.pid)
+        assert stale["MANHOLE_REMOVED"] == "no" and stale["MANHOLE_SOCKET"] == str(path)
+        # As long as it takes for another's.
+        with standin(daemon.scan) as second:
+            assert second.do("listen()") == "None"
+            second.kill()
+            daemon.wait_event(event="stale", target_pid=second.pid)
+            for pid in peer.pid, second.pid:
+                assert daemon.listed()[pid]["state"] == "stale"
+                assert len(daemon.events(event="stale", target_pid=pid)) == 1
+        daemon.config.write_text("[Manholed]\nRemoveStale=yes\n")
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait_for(lambda: not path.exists(), "its removal", timeout=8)
+        assert daemon.wait_event(event="stale", target_pid=peer.pid, removed="yes")
+
+
+def test_a_stale_socket_is_left_without_a_word():
+    with Daemon(config="RemoveStale=no") as daemon, standin(daemon.scan) as peer:
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        peer.kill()
+        daemon.wait_state(peer.pid, "stale")
+        with Daemon(f"--scan={daemon.scan}") as other:
+            wait_for(lambda: other.events(event="stale", target_pid=peer.pid), "its removal by another", timeout=8)
+        wait_for(lambda: daemon.listed() == {}, "it is gone")
+        assert daemon.events(event="stale", target_pid=peer.pid) == []
 
 
 def test_a_stopped_process_is_said_to_be_stopped(daemon, peer):

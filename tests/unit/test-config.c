@@ -45,6 +45,7 @@ static void without_a_line_everything_has_its_default(void **state) {
         assert_true(c.session_limits.linger_usec == 30000000);
         assert_true(c.session_limits.idle_usec == 0);
         assert_true(c.session_limits.max_usec == 0);
+        assert_int_equal(c.remove_stale, REMOVE_STALE_YES);
         assert_int_equal(c.log_level, -1);
         config_done(&c);
         config_done(&c);
@@ -55,7 +56,7 @@ static void every_key_is_read(void **state) {
 
         assert_reads(&c, "[Manholed]\nRecord=file:/var/log/x\nScan=/tmp\nScan=/run/app\n"
                          "ConnectionsPerUser=7\nSessionsPerUser=5\nSessionIdleSec=1h 30min\nSessionMaxSec=90\n"
-                         "LingerSec=0\nLogLevel=debug\n");
+                         "LingerSec=0\nRemoveStale=report\nLogLevel=debug\n");
         assert_string_equal(c.record, "file:/var/log/x");
         assert_int_equal(c.n_scan, 2);
         assert_string_equal(c.scan[0], "/tmp");
@@ -65,6 +66,7 @@ static void every_key_is_read(void **state) {
         assert_true(c.session_limits.idle_usec == 5400000000);
         assert_true(c.session_limits.max_usec == 90000000);
         assert_true(c.session_limits.linger_usec == 0);
+        assert_int_equal(c.remove_stale, REMOVE_STALE_REPORT);
         assert_int_equal(c.log_level, LOG_DEBUG);
         config_done(&c);
 }
@@ -185,6 +187,7 @@ static void a_bad_line_is_named_by_its_number(void **state) {
                 { "[Manholed]\nConnectionsPerUser=1000001", 2 },
                 { "[Manholed]\nConnectionsPerUser=18446744073709551617", 2 },
                 { "[Manholed]\nConnectionsPerUser=10 20", 2 },
+                { "[Manholed]\nRemoveStale=true", 2 },
                 { "[Manholed]\nLogLevel=", 2 },
                 { "[Manholed]\nLogLevel=7", 2 },
                 { "[Manholed]\nLogLevel=DEBUG", 2 },

@@ -104,13 +104,21 @@ static int refused_connect(const char *path, uid_t uid) {
         return r;
 }
 
-static int unlink_stale_at(int folder, const char *path, const char *name) {
+static int stale_at(PrivOperation operation, int folder, const char *path, const char *name) {
         _cleanup_fd_ int fd = open_path(path);
-        PrivRequest request = { .operation = PRIV_UNLINK_STALE };
+        PrivRequest request = { .operation = operation };
         int fds[] = { folder, fd };
 
         (void)snprintf(request.name, sizeof(request.name), "%s", name);
         return execute(&request, fds, 2);
+}
+
+/* Looks first: what it then does is what that said. */
+static int unlink_stale_at(int folder, const char *path, const char *name) {
+        int r = stale_at(PRIV_CHECK_STALE, folder, path, name);
+
+        assert_int_equal(stale_at(PRIV_UNLINK_STALE, folder, path, name), r);
+        return r;
 }
 
 static int unlink_stale(const char *path) {
@@ -145,7 +153,8 @@ static void an_operation_that_does_not_exist_is_refused(void **state) {
 }
 
 static void each_operation_wants_its_own_number_of_descriptors(void **state) {
-        static const unsigned wanted[_PRIV_OPERATION_MAX] = { [PRIV_PROBE] = 1, [PRIV_CONNECT] = 1, [PRIV_UNLINK_STALE] = 2 };
+        static const unsigned wanted[_PRIV_OPERATION_MAX] = { [PRIV_PROBE] = 1, [PRIV_CONNECT] = 1, [PRIV_UNLINK_STALE] = 2,
+                                                              [PRIV_CHECK_STALE] = 2 };
         int fds[] = { folder_fd, folder_fd };
 
         for (uint32_t op = 1; op < _PRIV_OPERATION_MAX; op++)

@@ -204,10 +204,14 @@ static void nobody_asked_for_a_stale_socket_to_be_removed(void **state) {
         RecordParties parties = { .target_pid = 5, .target_uid = 7, .target_gone = true };
         Collected c;
 
-        walk(&c, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = "/tmp/manhole-5" });
+        walk(&c, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = "/tmp/manhole-5", .removed = true });
         assert_all_fields(&c, "MESSAGE_ID=1b15d028ca084bd3a871a2819d45935b", "PRIORITY=6", "MANHOLE_EVENT=stale",
                           "MANHOLE_VERSION=1", "MANHOLE_TARGET_PID=5", "MANHOLE_TARGET_UID=7",
-                          "MANHOLE_SOCKET=/tmp/manhole-5");
+                          "MANHOLE_SOCKET=/tmp/manhole-5", "MANHOLE_REMOVED=yes");
+        assert_string_equal(get(&c, "MESSAGE"), "Removed stale socket /tmp/manhole-5.");
+        walk(&c, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = "/tmp/manhole-5" });
+        assert_string_equal(get(&c, "MANHOLE_REMOVED"), "no");
+        assert_string_equal(get(&c, "MESSAGE"), "Found stale socket /tmp/manhole-5, and left it.");
 }
 
 static void a_client_whose_pid_the_kernel_cannot_name_is_recorded_by_its_uid(void **state) {
