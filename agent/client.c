@@ -176,7 +176,7 @@ static const char *borrow_ascii(PyObject *text, size_t *ret_n) {
 
         if (as_utf8 == NULL)
                 as_utf8 = (const char *(*)(PyObject *, Py_ssize_t *))dlsym(RTLD_DEFAULT,
-                                                                          "PyUnicode_AsUTF8AndSize");
+                                                                           "PyUnicode_AsUTF8AndSize");
         if (ascii && as_utf8 != NULL)
                 data = as_utf8(text, &n);
         PyErr_Clear();
@@ -261,7 +261,8 @@ PyObject *client_read_line(Client *c, const char *prompt) {
 
         c->signalled = false;
         if (c->aside) {
-                PyErr_SetString(PyExc_RuntimeError, "a coroutine cannot wait for input: its event loop would");
+                PyErr_SetString(PyExc_RuntimeError,
+                                "a coroutine cannot wait for input: its event loop would");
                 return NULL;
         }
         if (c->session->framed ? write_piece(c, CONSOLE_PROMPT, prompt, strlen(prompt)) < 0

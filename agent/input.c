@@ -49,8 +49,8 @@ int input_receive(Session *s, const uint8_t *bytes, size_t n, bool *ret_errand) 
 
 /* Under the lock. */
 static bool may_read(const Session *s) {
-        return !s->framed && s->waker_fd >= 0 && s->epoll_fd >= 0 && s->fd >= 0 && !s->saw_end && !s->ending &&
-               s->reader != SESSION_READER_IO && inbox_has_room(&s->inbox, READ_SIZE);
+        return !s->framed && s->waker_fd >= 0 && s->epoll_fd >= 0 && s->fd >= 0 && !s->saw_end &&
+               !s->ending && s->reader != SESSION_READER_IO && inbox_has_room(&s->inbox, READ_SIZE);
 }
 
 static void become_reader(Session *s) {

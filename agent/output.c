@@ -236,9 +236,10 @@ int output_write(Session *s, uint32_t type, const char *data, size_t n) {
                 n -= p.n_data;
                 if (s->framed) {
                         p.n_header = FRAME_HEADER_SIZE;
-                        frame_header_encode(
-                                &(FrameHeader){ .length = (uint32_t)p.n_data, .type = type, .id = s->run_id },
-                                p.header);
+                        frame_header_encode(&(FrameHeader){ .length = (uint32_t)p.n_data,
+                                                            .type = type,
+                                                            .id = s->run_id },
+                                            p.header);
                 }
                 r = write_piece(s, &p, &stall);
         }

@@ -86,7 +86,8 @@ void session_watch(Session *s) {
                 return;
         if (s->blocked)
                 event.events |= EPOLLOUT;
-        if (!s->saw_end && !s->ending && s->verdict == SESSION_ADMITTED && s->reader != SESSION_READER_CONSOLE)
+        if (!s->saw_end && !s->ending && s->verdict == SESSION_ADMITTED &&
+            s->reader != SESSION_READER_CONSOLE)
                 event.events |= EPOLLIN;
         if (event.events == s->events)
                 return;

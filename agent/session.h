@@ -107,21 +107,21 @@ typedef struct Session {
         Peer peer;
         int accepted_fd; /* for the log: what fd was at first */
         bool framed;
-        bool brokered; /* keeps the process no longer alive */
+        bool brokered;                   /* keeps the process no longer alive */
         struct Session *previous, *next; /* listener's list, under its lock */
 
         pthread_mutex_t lock;
         pthread_cond_t changed;
 
         /* Under the lock. */
-        int fd;           /* owned; -1 once the I/O thread has closed it, when nobody else uses it */
-        int epoll_fd;     /* borrowed from the I/O thread: open as long as fd is */
-        uint32_t events;  /* what epoll watches */
-        int waker_fd;     /* owned: ends session_poll(); -1 without */
-        bool polling;     /* a thread is in session_poll() */
-        bool sending;     /* a thread sends without the lock: nobody else sends or frees pieces */
-        bool blocked;     /* the socket took no more */
-        bool saw_end;     /* the client has shut its side down */
+        int fd;          /* owned; -1 once the I/O thread has closed it, when nobody else uses it */
+        int epoll_fd;    /* borrowed from the I/O thread: open as long as fd is */
+        uint32_t events; /* what epoll watches */
+        int waker_fd;    /* owned: ends session_poll(); -1 without */
+        bool polling;    /* a thread is in session_poll() */
+        bool sending;    /* a thread sends without the lock: nobody else sends or frees pieces */
+        bool blocked;    /* the socket took no more */
+        bool saw_end;    /* the client has shut its side down */
         SessionReader reader;
         Inbox inbox;
         Queue queue;
