@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Interrupts that do not reach the code: its thread is left to finish, and the session goes on."""
+import pathlib
 import time
 
 import pytest
@@ -28,10 +29,25 @@ def wait_none_left(host):
     wait_for(lambda: not has_left(host), "the thread that was left ends")
 
 
-def leave(client, line):
+def wait_blocked(host):
+    """Until the thread of the one console sleeps, and goes on sleeping, in a system call."""
+    task = next(t for t in pathlib.Path(f"/proc/{host.pid}/task").iterdir()
+                if (t / "comm").read_text().startswith("Manhole <"))
+    seen = []
+
+    def sleeps():
+        seen.append((task / "syscall").read_text())
+        return len(seen) > 1 and seen[-1] == seen[-2] and not seen[-1].startswith("running")
+
+    wait_for(sleeps, "the code blocks")
+
+
+def leave(host, client, line, blocks=True):
     """Types a block that blocks, interrupts it, and returns what comes up to the new prompt."""
     client.send(line + "\n\n")
     client.until(b"BLOCKS\n")
+    if blocks:
+        wait_blocked(host)
     client.send(ETX)
     return client.until(LEFT) + client.until(b">>> ")
 
@@ -60,7 +76,7 @@ def test_call_that_blocks_is_left_and_the_prompt_comes_from_a_new_thread(host, n
         client.run(before)
         assert client.run("6 * 7") == "42\n"
         begun = time.monotonic()
-        text = leave(client, f"if print('BLOCKS') is None: {call}; after = 1")
+        text = leave(host, client, f"if print('BLOCKS') is None: {call}; after = 1")
         assert 0.9 < time.monotonic() - begun < 2.5
         assert b"Traceback" not in text
         assert has_left(host)
@@ -84,20 +100,21 @@ def test_call_that_blocks_is_left_and_the_prompt_comes_from_a_new_thread(host, n
 IGNORES = (
     "while not stop:\\n"
     "    try:\\n"
+    "        if not begun: begun.append(1); print('BLOCKS')\\n"
     "        time.sleep(0.02)\\n"
     "    except KeyboardInterrupt:\\n"
     "        caught.append(1)\\n"
 )
 
 
-def ignore(client, more=""):
-    client.run("import time; stop = []; caught = []")
-    return leave(client, f'print("BLOCKS"); exec("{IGNORES}{more}")')
+def ignore(host, client, more=""):
+    client.run("import time; begun = []; stop = []; caught = []")
+    return leave(host, client, f'exec("{IGNORES}{more}")', blocks=False)
 
 
 def test_code_that_catches_the_interrupt_and_goes_on_is_left(host):
     with connect(host) as client:
-        ignore(client)
+        ignore(host, client)
         assert client.run("len(caught)") == "1\n"
         client.run("stop.append(1)")
         wait_none_left(host)
@@ -107,7 +124,7 @@ def test_code_that_catches_the_interrupt_and_goes_on_is_left(host):
 def test_what_a_thread_writes_after_it_was_left_goes_to_the_application(host):
     with connect(host) as client:
         client.run("7")
-        ignore(client, "print('WRITTEN')\\n")
+        ignore(host, client, "print('WRITTEN')\\n")
         client.run("stop.append(1)", prompt=b"WRITTEN\n")  # a copy
         host.wait_out("^WRITTEN$")
         wait_none_left(host)
@@ -145,6 +162,7 @@ def test_exec_that_takes_no_interrupt_ends(host):
         number = client.request(EXEC, "import threading; print('BLOCKS', end=''); threading.Lock().__enter__()\n"
                                       "l = threading.Lock(); l.acquire(); l.acquire()")
         assert client.frame() == (OUTPUT, number, b"BLOCKS")
+        wait_blocked(host)
         client.send(INTERRUPT, number)
         end, _, stderr = client.exec_end(number)
         assert (end["reason"], end["status"], end["result"]) == ("interrupted", 1, None)
@@ -161,6 +179,7 @@ def test_framed_console_goes_on(host):
         client.until(PROMPT, number)
         client.send(INPUT, number, "l = os.pipe(); print('BLOCKS'); os.read(l[0], 1)\n")
         client.until(OUTPUT, number)
+        wait_blocked(host)
         client.send(INTERRUPT, number)
         assert LEFT in client.until(PROMPT, number)[OUTPUT]
         client.send(INPUT, number, "os.write(l[1], b'x')\n")
@@ -179,7 +198,7 @@ def test_disconnect_leaves_what_blocks_and_the_process_may_end(host):
 
 def test_session_that_has_left_a_thread_ends_as_any(host):
     with connect(host) as client:
-        leave(client, "if print('BLOCKS') is None: import time; time.sleep(1000)")
+        leave(host, client, "if print('BLOCKS') is None: import time; time.sleep(1000)")
         client.send("exit()\n")
         client.wait_closed()
     host.wait_err("Cleaned up")
@@ -246,7 +265,7 @@ def test_threads_that_are_left_have_a_limit(host):
 
 def test_thread_that_was_left_may_fork(host):
     with connect(host) as client:
-        ignore(client, "pid = os.fork()\\nif pid: status = os.waitpid(pid, 0)[1]\\n")
+        ignore(host, client, "pid = os.fork()\\nif pid: status = os.waitpid(pid, 0)[1]\\n")
         client.run("stop.append(1)")
         wait_none_left(host)
         assert client.run("status") == "0\n"
@@ -277,7 +296,7 @@ def test_call_that_waits_in_a_hub_of_gevent_is_left():
     )
     with Host("-c", code) as host, Plain(host.path).start() as client:
         client.run("import time")
-        leave(client, "if print('BLOCKS') is None: time.sleep(1000)")
+        leave(host, client, "if print('BLOCKS') is None: time.sleep(1000)")
         assert client.run("1 + 1") == "2\n"
         assert has_left(host)
 
