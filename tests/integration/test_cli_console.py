@@ -395,6 +395,12 @@ def test_a_console_survives_its_terminal(broker, target):
         prompt(t)
         t.send("\x04")
         assert t.wait() == DONE
+        last = t.process.pid
+    lines = (broker.record / "events.jsonl").read_text().splitlines()
+    linger, resume, end = [e for e in map(json.loads, lines) if e.get("MANHOLE_SESSION") == session][1:]
+    assert [e["MANHOLE_EVENT"] for e in (linger, resume, end)] == ["linger", "resume", "end"]
+    assert linger["MANHOLE_CLIENT_PID"] == resume["MANHOLE_CLIENT_PID"] != str(last)
+    assert resume["MANHOLE_ACTOR_PID"] == end["MANHOLE_CLIENT_PID"] == str(last)
     assert run("attach", "--resume", session, control=broker.control).returncode == NO_TARGET
 
 
