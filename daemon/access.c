@@ -81,9 +81,10 @@ Target *access_find_target(Manager *m, Client *c, json_t *parameters) {
 
 void access_record_denied(Manager *m, const Client *c, const Target *t, const char *reason) {
         const char *user = names_get(m->names, c->peer.uid);
+        RecordOrigin origin = peer_origin(&c->peer);
         char number[16];
         RecordParties parties = { .client_uid = c->peer.uid, .client_user = user ?: number,
-                                  .client_pid = c->peer.pid, .target_pid = t->pid,
+                                  .client_pid = c->peer.pid, .client_origin = &origin, .target_pid = t->pid,
                                   .target_uid = t->has_process ? t->ids.euid : t->file.st_uid,
                                   .target_comm = t->comm, .target_unit = t->unit,
                                   .target_gone = !t->has_process };

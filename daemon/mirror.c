@@ -64,13 +64,9 @@ void mirror_show(Mirror *m, const TranscriptPiece *piece) {
         mirror_put(m, types[piece->kind], piece->data, piece->n_data);
 }
 
-static RecordActor mirror_actor(const Mirror *m) {
-        return (RecordActor){ .uid = m->peer.uid, .user = m->user, .pid = m->peer.pid };
-}
-
 /* While the session's record can still say so. */
 static void mirror_leave(Mirror *m) {
-        RecordActor actor = mirror_actor(m);
+        RecordActor actor = peer_actor(&m->peer, m->user, NULL);
         Session *s = m->session;
 
         if (!s)
@@ -134,6 +130,7 @@ static void mirror_on_gone(Hangup *hangup) {
 
 int mirror_new(const MirrorHost *host, Session *session, const Peer *peer, const char *user, bool framed, Mirror **ret) {
         Mirror *m = calloc(1, sizeof(*m));
+        RecordOrigin origin = peer_origin(peer);
         RecordActor actor;
         int r = -ENOMEM;
 
@@ -141,7 +138,7 @@ int mirror_new(const MirrorHost *host, Session *session, const Peer *peer, const
                 return -ENOMEM;
         *m = (Mirror){ .host = host, .peer = *peer, .user = strdup(user), .fd = -1, .framed = framed,
                        .out = evbuffer_new(), .timer = event_new(host->loop, -1, 0, mirror_on_timer, m) };
-        actor = mirror_actor(m);
+        actor = peer_actor(peer, m->user, &origin);
         if (m->user && m->out && m->timer)
                 r = recorder_write(&session->record, (Record){ .event = RECORD_WATCH, .actor = &actor });
         if (r < 0) {

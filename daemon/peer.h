@@ -1,20 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
-/* Who is at the other end of a control connection, as the kernel says (SO_PEERCRED, SO_PEERGROUPS,
- * unix(7)): as they were when the client connected. What the client says of itself counts for nothing. */
+/*
+ * Who is at the other end of a control connection, as the kernel says (SO_PEERCRED, SO_PEERGROUPS,
+ * unix(7)): as they were when the client connected. What the client says of itself counts for nothing.
+ *
+ * And, for the record, where it comes from: what /proc says of the process that connected, if it still
+ * is there.
+ */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "daemon/procfs.h"
+#include "lib/record.h"
+
 typedef struct Peer {
         pid_t pid;
         uid_t uid;
         gid_t gid;
+        ProcAudit audit;
+        char tty[PROC_TTY_MAX]; /* empty: none, or not known */
+        char comm[17 * 4];      /* escaped */
 } Peer;
 
 int peer_read(int fd, Peer *ret);
+
+/* A view of @peer for the record. */
+RecordOrigin peer_origin(const Peer *peer);
+
+/* Who asks a second time, or somebody else. @user and @origin are borrowed. */
+RecordActor peer_actor(const Peer *peer, const char *user, const RecordOrigin *origin);
 
 /*
  * Which of the groups that are @wanted the peer is in, by its gid or a supplementary group; each once.

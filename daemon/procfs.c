@@ -14,6 +14,7 @@
 
 #include "lib/cleanup.h"
 #include "lib/fd.h"
+#include "lib/parse.h"
 
 #define PROC_FILE_MAX (64U * 1024U)
 #define PROC_MAPS_MAX (1024U * 1024U)
@@ -35,8 +36,8 @@ int proc_parse_stat(const char *text, ProcStat *ret) {
 
         /* Fields 3 (state) to 22 (starttime). */
         if (sscanf(close + 1,
-                   " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64,
-                   &stat.state, &stat.start_time) != 2)
+                   " %c %*s %*s %*s %u %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64,
+                   &stat.state, &stat.tty, &stat.start_time) != 3)
                 return -EBADMSG;
         *ret = stat;
         return 0;
@@ -92,6 +93,20 @@ bool proc_parse_uid_map(const char *text, uid_t outside) {
                 if (outside >= first && outside - first < count)
                         return true;
         return false;
+}
+
+/* Majors as in the kernel's devices.txt. */
+void proc_tty_name(unsigned tty, char ret[PROC_TTY_MAX]) {
+        unsigned major = tty >> 8 & 0xfffU, minor = (tty & 0xffU) | (tty >> 12 & 0xfff00U);
+
+        if (major == 136)
+                (void)snprintf(ret, PROC_TTY_MAX, "pts/%u", minor);
+        else if (major == 4 && minor < 64)
+                (void)snprintf(ret, PROC_TTY_MAX, "tty%u", minor);
+        else if (major == 4)
+                (void)snprintf(ret, PROC_TTY_MAX, "ttyS%u", minor - 64);
+        else
+                (void)snprintf(ret, PROC_TTY_MAX, "%u:%u", major, minor);
 }
 
 /* "python3.11", "libpython3.11.so.1.0", "python3.13t" → "3.11", "3.13" */
@@ -153,6 +168,19 @@ int proc_read_status(pid_t pid, ProcStatus *ret) {
         int r = read_text(pid, "status", &text);
 
         return r < 0 ? r : proc_parse_status(text, ret);
+}
+
+static uint32_t read_id(pid_t pid, const char *file) {
+        _cleanup_free_ char *text = NULL;
+        uint64_t id;
+
+        if (read_text(pid, file, &text) < 0 || parse_u64(text, UINT32_MAX, &id) < 0)
+                return PROC_AUDIT_UNSET;
+        return (uint32_t)id;
+}
+
+void proc_read_audit(pid_t pid, ProcAudit *ret) {
+        *ret = (ProcAudit){ .login_uid = read_id(pid, "loginuid"), .session = read_id(pid, "sessionid") };
 }
 
 int proc_read_command(pid_t pid, char *ret, size_t size) {

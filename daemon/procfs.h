@@ -13,9 +13,18 @@
 
 typedef struct ProcStat {
         char state;          /* R, S, D, T, Z, … */
+        unsigned tty;        /* device number of the controlling terminal; 0: none */
         uint64_t start_time; /* clock ticks since boot */
         char comm[17];
 } ProcStat;
+
+/* Whom the audit system counts a process to (audit_setloginuid(3)): given at login, and kept by what
+ * changes uids later, as sudo(8) does. */
+typedef struct ProcAudit {
+        uint32_t login_uid, session; /* PROC_AUDIT_UNSET: never logged in, or no audit system */
+} ProcAudit;
+
+#define PROC_AUDIT_UNSET UINT32_MAX
 
 typedef struct ProcStatus {
         uid_t ruid, euid, suid;
@@ -35,12 +44,17 @@ int proc_parse_status(const char *text, ProcStatus *ret); /* 0 or -EBADMSG */
 /* True if a user namespace with this uid_map maps uid @outside (user_namespaces(7)). */
 bool proc_parse_uid_map(const char *text, uid_t outside);
 
+/* The name of a terminal, of what /proc/PID/stat says: "pts/3", "tty1", "ttyS0", or its device number. */
+#define PROC_TTY_MAX 24U
+void proc_tty_name(unsigned tty, char ret[PROC_TTY_MAX]);
+
 /* Looks at one line of /proc/PID/maps and adds what it tells to @python. */
 void proc_parse_maps_line(const char *line, ProcPython *python);
 
 /* 0 or negative errno; -ESRCH (or -ENOENT) when there is no such process. */
 int proc_read_stat(pid_t pid, ProcStat *ret);
 int proc_read_status(pid_t pid, ProcStatus *ret);
+void proc_read_audit(pid_t pid, ProcAudit *ret); /* unset is what cannot be read */
 
 /* The command line, arguments joined by spaces, in the caller's buffer; bytes as they are. */
 int proc_read_command(pid_t pid, char *ret, size_t size);

@@ -36,9 +36,11 @@ Session *session_access_find(Manager *m, const char *id) {
 
 void session_access_record_denied(Manager *m, const Client *c, const Session *s, const char *reason) {
         const char *user = names_get(m->names, c->peer.uid);
+        RecordOrigin origin = peer_origin(&c->peer);
         char number[16];
         RecordParties parties = { .client_uid = c->peer.uid, .client_user = user ?: number,
-                                  .client_pid = c->peer.pid, .target_pid = s->facts.target_pid,
+                                  .client_pid = c->peer.pid, .client_origin = &origin,
+                                  .target_pid = s->facts.target_pid,
                                   .target_uid = s->facts.ids.euid, .target_comm = s->target_comm,
                                   .target_unit = s->target_unit, .target_gone = !s->target };
 

@@ -46,7 +46,8 @@ bool session_linger(Session *s) {
 }
 
 int session_take_over(Session *s, const Peer *peer) {
-        RecordActor actor = { .uid = peer->uid, .user = s->client_user, .pid = peer->pid };
+        RecordOrigin origin = peer_origin(peer);
+        RecordActor actor = peer_actor(peer, s->client_user, &origin);
         int r;
 
         assert(s->state == SESSION_RELAYING);

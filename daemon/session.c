@@ -146,6 +146,7 @@ static void session_record(Session *s) {
                 .client_uid = s->facts.peer.uid,
                 .client_user = s->client_user,
                 .client_pid = s->facts.peer.pid,
+                .client_origin = &s->origin,
                 .target_pid = s->facts.target_pid,
                 .target_uid = s->facts.ids.euid,
                 .target_comm = s->target_comm,
@@ -158,6 +159,7 @@ static void session_record(Session *s) {
                 return;
         }
         s->state = SESSION_RECORDING;
+        s->origin = peer_origin(&s->facts.peer);
         r = recorder_begin(s->host->recorder, &s->record, &parties, s->reason, session_on_recorded,
                            session_on_room);
         if (r < 0) {

@@ -93,6 +93,7 @@ struct Session {
         int client_fd;       /* owned, once relaying; -1 while it lingers */
         int agent_fd;        /* owned, once connected */
         char *client_user, *target_comm, *target_unit, *reason; /* owned: the record borrows them */
+        RecordOrigin origin; /* a view of peer, for the start record */
         NameWait name_wait;
         PrivCall call;
         struct event *timer;    /* owned: patience of the current state */

@@ -142,6 +142,32 @@ static void put_message(Walk *w, const Record *r) {
         put_text(w, "MESSAGE", message);
 }
 
+/* @who is "CLIENT" or "ACTOR". */
+static void put_origin_field(Walk *w, const char *who, const char *what, const char *text) {
+        char name[40];
+
+        (void)snprintf(name, sizeof(name), "MANHOLE_%s_%s", who, what);
+        put_text(w, name, text);
+}
+
+static void put_origin_id(Walk *w, const char *who, const char *what, uint32_t id) {
+        char text[16];
+
+        (void)snprintf(text, sizeof(text), "%" PRIu32, id);
+        if (id != RECORD_ID_UNSET)
+                put_origin_field(w, who, what, text);
+}
+
+static void put_origin(Walk *w, const char *who, const RecordOrigin *origin) {
+        if (!origin)
+                return;
+        put_origin_id(w, who, "LOGINUID", origin->login_uid);
+        put_origin_id(w, who, "AUDIT_SESSION", origin->audit_session);
+        put_origin_field(w, who, "TTY", origin->tty);
+        put_origin_field(w, who, "COMM", origin->comm);
+        put_origin_field(w, who, "COMMAND", origin->command);
+}
+
 static void put_parties(Walk *w, const Record *r) {
         const RecordParties *p = r->parties;
 
@@ -152,6 +178,8 @@ static void put_parties(Walk *w, const Record *r) {
                 put_text(w, "MANHOLE_CLIENT_USER", p->client_user);
                 put_number(w, "MANHOLE_CLIENT_PID", (uint64_t)p->client_pid);
         }
+        if (r->event == RECORD_START || r->event == RECORD_DENIED)
+                put_origin(w, "CLIENT", p->client_origin);
         if (p->target_pid > 0) {
                 put_number(w, "MANHOLE_TARGET_PID", (uint64_t)p->target_pid);
                 put_number(w, "MANHOLE_TARGET_UID", p->target_uid);
@@ -187,6 +215,8 @@ static void put_actor(Walk *w, const Record *r) {
         put_number(w, "MANHOLE_ACTOR_UID", r->actor->uid);
         put_text(w, "MANHOLE_ACTOR_USER", r->actor->user);
         put_number(w, "MANHOLE_ACTOR_PID", (uint64_t)r->actor->pid);
+        if (r->event == RECORD_WATCH || r->event == RECORD_RESUME)
+                put_origin(w, "ACTOR", r->actor->origin);
         if (r->event == RECORD_UNWATCH || r->event == RECORD_RESUME)
                 put_number(w, "MANHOLE_MISSED", r->missed);
 }

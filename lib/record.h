@@ -35,6 +35,14 @@ typedef enum RecordEvent {
         _RECORD_EVENT_MAX,
 } RecordEvent;
 
+/* Where a client comes from. What is not known gives no field. */
+typedef struct RecordOrigin {
+        uint32_t login_uid, audit_session; /* RECORD_ID_UNSET: not known, or never logged in */
+        const char *tty, *comm, *command;  /* borrowed; may be NULL */
+} RecordOrigin;
+
+#define RECORD_ID_UNSET UINT32_MAX
+
 /* Who and whom: the same in every record of a session. All strings are borrowed; those that are
  * NULL, and ids that are not set, give no field. */
 typedef struct RecordParties {
@@ -42,6 +50,7 @@ typedef struct RecordParties {
         uid_t client_uid; /* these three: of all events but STALE, which has no client */
         const char *client_user;
         pid_t client_pid; /* 0: it cannot be seen from our pid namespace */
+        const RecordOrigin *client_origin; /* START, DENIED; may be NULL */
         pid_t target_pid;
         uid_t target_uid;
         const char *target_comm;
@@ -54,6 +63,7 @@ typedef struct RecordActor {
         uid_t uid;
         const char *user;
         pid_t pid; /* 0: it cannot be seen from our pid namespace */
+        const RecordOrigin *origin; /* WATCH, RESUME; may be NULL */
 } RecordActor;
 
 typedef struct Record {

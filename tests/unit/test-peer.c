@@ -3,7 +3,11 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/peer.h"
@@ -26,6 +30,69 @@ static void credentials_are_the_kernel_s(void **state) {
         fd_close(pair[0]);
         fd_close(pair[1]);
         assert_int_equal(peer_read(-1, &peer), -EBADF);
+}
+
+static unsigned own_id(const char *path) {
+        FILE *file = fopen(path, "re");
+        unsigned id = PROC_AUDIT_UNSET;
+
+        assert_non_null(file);
+        assert_int_equal(fscanf(file, "%u", &id), 1);
+        (void)fclose(file);
+        return id;
+}
+
+static void a_process_that_lives_tells_where_it_comes_from(void **state) {
+        RecordOrigin origin;
+        int pair[2];
+        Peer peer;
+
+        assert_int_equal(prctl(PR_SET_NAME, "a \033 name"), 0);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        assert_int_equal(peer_read(pair[0], &peer), 0);
+        origin = peer_origin(&peer);
+        assert_string_equal(origin.comm, "a \\x1b name");
+        assert_int_equal(origin.login_uid, own_id("/proc/self/loginuid"));
+        assert_int_equal(origin.audit_session, own_id("/proc/self/sessionid"));
+        assert_null(origin.command);
+        fd_close(pair[0]);
+        fd_close(pair[1]);
+}
+
+/* Takes a connection that a child made, who has ended since. */
+static int connection_of_the_dead(void) {
+        struct sockaddr_un sa = { .sun_family = AF_UNIX };
+        socklen_t n = sizeof(sa_family_t);
+        _cleanup_fd_ int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int status;
+        pid_t pid;
+
+        assert_int_equal(bind(listener, (const struct sockaddr *)&sa, n), 0); /* a name of the kernel's choice */
+        n = sizeof(sa);
+        assert_int_equal(getsockname(listener, (struct sockaddr *)&sa, &n), 0);
+        assert_int_equal(listen(listener, 1), 0);
+        pid = fork();
+        if (pid == 0)
+                _exit(connect(socket(AF_UNIX, SOCK_STREAM, 0), (const struct sockaddr *)&sa, n) == 0 ? 0 : 1);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+}
+
+/* Its pid may be another's by now. */
+static void of_a_process_that_is_gone_nothing_is_told(void **state) {
+        _cleanup_fd_ int fd = connection_of_the_dead();
+        RecordOrigin origin;
+        Peer peer;
+
+        assert_int_equal(peer_read(fd, &peer), 0);
+        assert_true(peer.pid > 0 && peer.pid != getpid());
+        assert_int_equal(peer.uid, geteuid());
+        origin = peer_origin(&peer);
+        assert_int_equal(origin.login_uid, RECORD_ID_UNSET);
+        assert_int_equal(origin.audit_session, RECORD_ID_UNSET);
+        assert_null(origin.comm);
+        assert_null(origin.tty);
 }
 
 /* Groups of the peer, of which the even ones are asked for. */
@@ -73,6 +140,8 @@ static void what_is_no_socket_has_no_groups(void **state) {
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(credentials_are_the_kernel_s),
+                cmocka_unit_test(a_process_that_lives_tells_where_it_comes_from),
+                cmocka_unit_test(of_a_process_that_is_gone_nothing_is_told),
                 cmocka_unit_test(wanted_groups_are_kept_once_however_many_there_are),
                 cmocka_unit_test(what_is_no_socket_has_no_groups),
         };

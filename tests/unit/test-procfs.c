@@ -53,6 +53,26 @@ static void a_stat_that_is_cut_short_is_no_stat(void **state) {
         assert_int_equal(proc_parse_stat("42 python3 S 1 2", &stat), -EBADMSG);
 }
 
+static void assert_tty(unsigned major, unsigned minor, const char *name) {
+        char found[PROC_TTY_MAX];
+
+        proc_tty_name((minor & 0xff) | major << 8 | (minor & ~0xffU) << 12, found);
+        assert_string_equal(found, name);
+}
+
+static void a_terminal_has_a_name(void **state) {
+        ProcStat stat = {};
+
+        assert_int_equal(proc_parse_stat("42 (x) S 1 2 3 34817 -1 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21", &stat), 0);
+        assert_int_equal(stat.tty, 34817);
+        assert_int_equal(stat.start_time, 19);
+        assert_tty(136, 1, "pts/1");
+        assert_tty(136, 70000, "pts/70000");
+        assert_tty(4, 1, "tty1");
+        assert_tty(4, 65, "ttyS1");
+        assert_tty(204, 64, "204:64");
+}
+
 /* --------------------------------------------------------------- status */
 
 #define STATUS(uids, pids) "Name:\tpython3\nUmask:\t0022\nState:\tS (sleeping)\n" uids "Gid:\t0\t0\t0\t0\n" pids "Threads:\t1\n"
@@ -427,6 +447,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(the_name_of_a_process_may_hold_anything),
                 cmocka_unit_test(a_stat_that_is_cut_short_is_no_stat),
+                cmocka_unit_test(a_terminal_has_a_name),
                 cmocka_unit_test(ids_are_read_from_their_lines),
                 cmocka_unit_test(the_last_pid_is_the_process_s_own),
                 cmocka_unit_test(a_status_without_its_lines_is_no_status),

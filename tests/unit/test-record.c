@@ -98,6 +98,38 @@ static void a_start_says_who_whom_and_why(void **state) {
         assert_null(get(&c, "MANHOLE_REASON"));
 }
 
+static void where_a_client_comes_from_is_told_once(void **state) {
+        static const RecordOrigin origin = { .login_uid = 1001, .audit_session = 7, .tty = "pts/3", .comm = "ssh",
+                                             .command = "manholectl attach 5" };
+        static const RecordOrigin unknown = { .login_uid = RECORD_ID_UNSET, .audit_session = RECORD_ID_UNSET };
+        RecordParties parties = parties_of_session();
+        RecordActor actor = { .user = "ann", .origin = &origin };
+        Collected c;
+
+        parties.client_origin = &origin;
+        walk(&c, &(Record){ .event = RECORD_START, .parties = &parties });
+        assert_all_fields(&c, IN_SESSION, "MESSAGE_ID", "PRIORITY", "MANHOLE_EVENT=start", "MANHOLE_SEQ=0",
+                          "MANHOLE_USEC=0", "OBJECT_PID=4242", "MANHOLE_CLIENT_LOGINUID=1001",
+                          "MANHOLE_CLIENT_AUDIT_SESSION=7", "MANHOLE_CLIENT_TTY=pts/3", "MANHOLE_CLIENT_COMM=ssh",
+                          "MANHOLE_CLIENT_COMMAND=manholectl attach 5");
+        walk(&c, &(Record){ .event = RECORD_DENIED, .parties = &parties, .reason = "no" });
+        assert_string_equal(get(&c, "MANHOLE_CLIENT_LOGINUID"), "1001");
+        walk(&c, &(Record){ .event = RECORD_INPUT, .parties = &parties });
+        assert_null(get(&c, "MANHOLE_CLIENT_LOGINUID"));
+
+        walk(&c, &(Record){ .event = RECORD_RESUME, .parties = &parties, .actor = &actor });
+        assert_string_equal(get(&c, "MANHOLE_ACTOR_LOGINUID"), "1001");
+        assert_string_equal(get(&c, "MANHOLE_ACTOR_TTY"), "pts/3");
+        assert_null(get(&c, "MANHOLE_CLIENT_TTY"));
+        walk(&c, &(Record){ .event = RECORD_UNWATCH, .parties = &parties, .actor = &actor });
+        assert_null(get(&c, "MANHOLE_ACTOR_LOGINUID"));
+
+        parties.client_origin = &unknown;
+        walk(&c, &(Record){ .event = RECORD_START, .parties = &parties });
+        assert_all_fields(&c, IN_SESSION, "MESSAGE_ID", "PRIORITY", "MANHOLE_EVENT=start", "MANHOLE_SEQ=0",
+                          "MANHOLE_USEC=0", "OBJECT_PID=4242");
+}
+
 static void input_and_output_carry_data_and_its_place(void **state) {
         RecordParties parties = parties_of_session();
         Collected c;
@@ -359,6 +391,7 @@ static void the_page_and_the_catalog_have_the_same_ids(void **state) {
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_start_says_who_whom_and_why),
+                cmocka_unit_test(where_a_client_comes_from_is_told_once),
                 cmocka_unit_test(input_and_output_carry_data_and_its_place),
                 cmocka_unit_test(an_empty_request_is_recorded_with_empty_data),
                 cmocka_unit_test(an_end_carries_the_totals),
