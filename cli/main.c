@@ -27,7 +27,7 @@ static const Verb verbs[] = {
         { "list", verb_list, "", 0, 0, TAKES_JSON },
         { "status", verb_status, "TARGET", 1, 1, TAKES_JSON },
         { "attach", verb_attach, "TARGET", 0, 1, TAKES_REASON | TAKES_DIRECT | TAKES_RESUME },
-        { "exec", verb_exec, "TARGET CODE|-", 1, 2, TAKES_JSON | TAKES_FILE | TAKES_TIMEOUT },
+        { "exec", verb_exec, "TARGET CODE|-", 1, 2, TAKES_JSON | TAKES_FILE | TAKES_TIMEOUT | TAKES_REASON },
         { "sessions", verb_sessions, "", 0, 0, TAKES_JSON },
         { "terminate", verb_terminate, "ID", 1, 1, TAKES_REASON },
         { "watch", verb_watch, "ID", 1, 1, 0 },
@@ -88,7 +88,7 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "  -j                       The same as --json=pretty on a terminal, else --json=short\n"
                    "      --no-legend          Print neither headings nor totals\n"
                    "      --no-pager           Do not use a pager\n"
-                   "      --reason=TEXT        attach, terminate: why, for the record\n"
+                   "      --reason=TEXT        attach, exec, terminate: why, for the record\n"
                    "      --resume=ID          attach: take up a session that has lost its client\n"
                    "      --direct             attach: without manholed, and so without a record\n"
                    "  -f, --file=FILE          exec: read the code from a file\n"

@@ -16,7 +16,7 @@ typedef struct Options {
         const char *control; /* path of the daemon's socket; never NULL for a verb */
         JsonMode json;
         bool legend, pager;
-        const char *reason;    /* attach, terminate; may be NULL */
+        const char *reason;    /* attach, exec, terminate; may be NULL */
         const char *resume;    /* attach; may be NULL */
         bool direct;           /* attach */
         const char *file;      /* exec; may be NULL */

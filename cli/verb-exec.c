@@ -80,7 +80,7 @@ int verb_exec(const Options *options, int n_words, char **words) {
         if (r != EXIT_DONE)
                 return r;
 
-        r = session_open(&session, options->control, words[0], NULL, false,
+        r = session_open(&session, options->control, words[0], options->reason, false,
                          patience < deadline ? patience : deadline);
         if (r != EXIT_DONE)
                 return r;

@@ -132,6 +132,10 @@ static int set_remove_stale(Config *c, const char *value) {
         return -EINVAL;
 }
 
+static int set_require_reason(Config *c, const char *value) {
+        return parse_boolean(value, &c->require_reason);
+}
+
 static int set_log_level(Config *c, const char *value) {
         return log_level_from_string(value, &c->log_level);
 }
@@ -148,6 +152,7 @@ static const struct {
         { "SessionMaxSec", set_session_max },
         { "LingerSec", set_linger },
         { "RemoveStale", set_remove_stale },
+        { "RequireReason", set_require_reason },
         { "LogLevel", set_log_level },
 };
 

@@ -14,11 +14,13 @@
  *   SessionMaxSec=TIME | infinity
  *   LingerSec=TIME
  *   RemoveStale=yes | report | no
+ *   RequireReason=yes | no
  *   LogLevel=err | warning | notice | info | debug
  *
  *   [Grant "NAME"]  [Deny "NAME"]   rules of the policy: rule.h
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "daemon/ini.h"
@@ -33,6 +35,7 @@ typedef struct Config {
         unsigned connections_per_user, sessions_per_user;
         SessionLimits session_limits;
         RemoveStale remove_stale;
+        bool require_reason; /* of who opens a session */
         int log_level; /* -1 until it is set */
         Policy policy; /* its names are not resolved: resolver.h */
 } Config;

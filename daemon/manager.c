@@ -277,6 +277,7 @@ static int manager_apply(Manager *m, Config *config) {
         manager_adopt_policy(m, &config->policy);
         m->sessions_of.max_per_user = config->sessions_per_user;
         m->session_limits = config->session_limits;
+        m->require_reason = config->require_reason;
         manager_check_limits(m);
         return 0;
 }

@@ -56,6 +56,7 @@ struct Manager {
         Sessions sessions, ended_sessions;
         Mirrors mirrors, ended_mirrors;
         SessionLimits session_limits;
+        bool require_reason;
         struct event *reap;    /* frees what has ended */
         Turns turns;           /* calls that wait for a look at the targets */
         uint64_t n_looks;      /* looks at everything that have begun */

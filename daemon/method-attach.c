@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <string.h>
+
 #include "daemon/access.h"
 #include "daemon/descriptors.h"
 #include "daemon/diagnosis.h"
@@ -47,6 +49,13 @@ static void attach_failed(Session *s, const char *error, const char *reason, voi
         client_error(c, error, "reason", reason);
 }
 
+/* A reason stands in one field of one record: longer ones are no reasons. */
+#define REASON_MAX 1000U
+
+static bool says_why(const char *reason) {
+        return reason && reason[strspn(reason, " \t\r\n")];
+}
+
 static void attach(Manager *m, Client *c, json_t *parameters) {
         SessionWishes wishes = { .frames = json_is_true(json_object_get(parameters, "framed")),
                                  .linger = json_is_true(json_object_get(parameters, "linger")),
@@ -57,6 +66,10 @@ static void attach(Manager *m, Client *c, json_t *parameters) {
 
         if (!client_may_upgrade(c))
                 return;
+        if (wishes.reason && strlen(wishes.reason) > REASON_MAX) {
+                client_error(c, ERROR_INVALID_PARAMETER, "parameter", "reason");
+                return;
+        }
         t = access_find_target(m, c, parameters);
         if (!t)
                 return;
@@ -64,6 +77,12 @@ static void attach(Manager *m, Client *c, json_t *parameters) {
         if (!verdict.allowed) {
                 access_record_denied(m, c, t, verdict.rule);
                 client_error(c, ERROR_NOT_AUTHORIZED, "reason", verdict.rule);
+                return;
+        }
+        if (m->require_reason && !says_why(wishes.reason)) {
+                access_record_denied(m, c, t, "no reason is given");
+                client_error(c, ERROR_NOT_AUTHORIZED, "reason",
+                             "sessions need a reason here: manholectl attach --reason=TEXT");
                 return;
         }
         if (diagnose_target(t, diagnosis, sizeof(diagnosis))) {

@@ -6,6 +6,18 @@
 
 #define PARSE_PID_MAX (4U * 1024U * 1024U)
 
+int parse_boolean(const char *text, bool *ret) {
+        static const char *const words[][4] = { { "no", "false", "off", "0" }, { "yes", "true", "on", "1" } };
+
+        for (unsigned value = 0; value < 2; value++)
+                for (size_t i = 0; i < sizeof(words[0]) / sizeof(*words[0]); i++)
+                        if (strcmp(text, words[value][i]) == 0) {
+                                *ret = value;
+                                return 0;
+                        }
+        return -EINVAL;
+}
+
 int parse_u64(const char *text, uint64_t max, uint64_t *ret) {
         uint64_t v = 0;
 

@@ -568,6 +568,17 @@ def test_exec_prints_and_exits(end, status, out, err):
         assert (result.returncode, result.stderr) == (status, err)
 
 
+def test_exec_sends_the_reason():
+    seen = {}
+
+    def script(peer):
+        seen.update(peer.attach())
+
+    with fake_daemon(script) as fake:
+        run("exec", "x", "1", "--reason=ticket", control=fake.control)
+    assert seen == {"target": "x", "framed": True, "reason": "ticket"}
+
+
 def test_exec_as_json():
     pieces = [frame(OUTPUT, b"a\xff"), frame(STDERR, b"b"), frame(OUTPUT, b"c"),
               done(result="5", status=1, exception=TRACEBACK)]

@@ -63,7 +63,7 @@ def test_version():
     (["exec", "1", "1", "-f", "x"], "exec takes one of CODE, -f FILE and -"),
     (["list", "--direct"], "list does not take --direct"),
     (["attach", "1", "--json=short"], "attach does not take --json"),
-    (["exec", "1", "1", "--reason=x"], "exec does not take --reason"),
+    (["list", "--reason=x"], "list does not take --reason"),
     (["exec", "1", "1", "--timeout=0"], "--timeout takes a number of seconds, not '0'"),
     (["exec", "1", "1", "--timeout=1h"], "--timeout takes a number of seconds, not '1h'"),
     (["attach", "--direct", "name"], "without manholed a target is a PID or the path of a socket, not name"),

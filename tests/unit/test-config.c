@@ -46,6 +46,7 @@ static void without_a_line_everything_has_its_default(void **state) {
         assert_true(c.session_limits.idle_usec == 0);
         assert_true(c.session_limits.max_usec == 0);
         assert_int_equal(c.remove_stale, REMOVE_STALE_YES);
+        assert_false(c.require_reason);
         assert_int_equal(c.log_level, -1);
         config_done(&c);
         config_done(&c);
@@ -56,7 +57,7 @@ static void every_key_is_read(void **state) {
 
         assert_reads(&c, "[Manholed]\nRecord=file:/var/log/x\nScan=/tmp\nScan=/run/app\n"
                          "ConnectionsPerUser=7\nSessionsPerUser=5\nSessionIdleSec=1h 30min\nSessionMaxSec=90\n"
-                         "LingerSec=0\nRemoveStale=report\nLogLevel=debug\n");
+                         "LingerSec=0\nRemoveStale=report\nRequireReason=yes\nLogLevel=debug\n");
         assert_string_equal(c.record, "file:/var/log/x");
         assert_int_equal(c.n_scan, 2);
         assert_string_equal(c.scan[0], "/tmp");
@@ -67,6 +68,7 @@ static void every_key_is_read(void **state) {
         assert_true(c.session_limits.max_usec == 90000000);
         assert_true(c.session_limits.linger_usec == 0);
         assert_int_equal(c.remove_stale, REMOVE_STALE_REPORT);
+        assert_true(c.require_reason);
         assert_int_equal(c.log_level, LOG_DEBUG);
         config_done(&c);
 }

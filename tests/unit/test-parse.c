@@ -81,8 +81,23 @@ static void durations_are_numbers_with_units(void **state) {
         }
 }
 
+static void a_boolean_is_one_of_systemd_s_words(void **state) {
+        static const char *const yes[] = { "yes", "true", "on", "1" }, *const no[] = { "no", "false", "off", "0" };
+        bool value = false;
+
+        for (size_t i = 0; i < 4; i++) {
+                assert_int_equal(parse_boolean(yes[i], &value), 0);
+                assert_true(value);
+                assert_int_equal(parse_boolean(no[i], &value), 0);
+                assert_false(value);
+        }
+        assert_int_equal(parse_boolean("", &value), -EINVAL);
+        assert_int_equal(parse_boolean("Yes", &value), -EINVAL);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_boolean_is_one_of_systemd_s_words),
                 cmocka_unit_test(the_whole_range_of_numbers_is_read),
                 cmocka_unit_test(what_is_no_decimal_number_is_refused_and_leaves_the_output_alone),
                 cmocka_unit_test(numbers_beyond_the_limit_are_out_of_range),
