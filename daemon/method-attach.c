@@ -57,7 +57,8 @@ static bool says_why(const char *reason) {
 }
 
 static void attach(Manager *m, Client *c, json_t *parameters) {
-        SessionWishes wishes = { .frames = json_is_true(json_object_get(parameters, "framed")),
+        SessionWishes wishes = { .client_fd = c->fd,
+                                 .frames = json_is_true(json_object_get(parameters, "framed")),
                                  .linger = json_is_true(json_object_get(parameters, "linger")),
                                  .reason = json_string_value(json_object_get(parameters, "reason")) };
         char diagnosis[ACCESS_REASON_MAX];

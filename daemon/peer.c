@@ -19,7 +19,7 @@
 
 /* The process that connected. Where the kernel cannot tell, the one that has its pid now: another only if
  * all pids were given out since. */
-static int peer_pidfd(int fd, pid_t pid) {
+int peer_pidfd(int fd, pid_t pid) {
         socklen_t n = sizeof(int);
         int pidfd;
 

@@ -27,6 +27,10 @@ typedef struct Peer {
 
 int peer_read(int fd, Peer *ret);
 
+/* A pidfd of the process that made the connection @fd, whose credentials have @pid; the caller owns it.
+ * Negative errno when it has ended. */
+int peer_pidfd(int fd, pid_t pid);
+
 /* A view of @peer for the record. */
 RecordOrigin peer_origin(const Peer *peer);
 

@@ -19,7 +19,7 @@
 #include "lib/cleanup.h"
 #include "lib/container.h"
 
-/* A name service may be slow; then the number has to do. */
+/* A name service may be slow, and so may the memory of a client's process; then the number has to do. */
 static const struct timeval NAMES_WITHIN = { .tv_sec = 1 };
 /* Our agent greets within milliseconds. Silence is the pure-Python package, which waits for the
  * interpreter before it says anything. */
@@ -40,6 +40,7 @@ void session_end(Session *s, const char *why) {
                 return;
         s->state = SESSION_ENDED;
         names_wait_cancel(&s->name_wait);
+        command_cancel(&s->command);
         priv_call_cancel(&s->call);
         hangup_cancel(&s->client_gone);
         (void)event_del(s->timer);
@@ -97,7 +98,7 @@ void session_target_gone(Session *s) {
                 session_fail_target_gone(s);
 }
 
-/* ----------------------------------------------------------------- names */
+/* --------------------------------------------------------- who is it, and how did it come */
 
 static char *name_or_number(const char *name, uid_t uid) {
         char number[16];
@@ -111,12 +112,25 @@ static char *name_or_number(const char *name, uid_t uid) {
 static void session_named(Session *s) {
         (void)event_del(s->timer);
         names_wait_cancel(&s->name_wait);
+        command_cancel(&s->command);
         s->client_user = name_or_number(names_get(s->host->names, s->facts.peer.uid), s->facts.peer.uid);
+        s->origin = peer_origin(&s->facts.peer);
+        s->origin.command = s->command.text;
         session_record(s);
 }
 
 static void session_on_named(NameWait *wait, void *userdata) {
-        session_named(userdata);
+        Session *s = userdata;
+
+        if (!s->command.answer)
+                session_named(s);
+}
+
+static void session_on_command(Command *command, void *userdata) {
+        Session *s = userdata;
+
+        if (!s->name_wait.names)
+                session_named(s);
 }
 
 /* ---------------------------------------------------------------- record */
@@ -159,7 +173,6 @@ static void session_record(Session *s) {
                 return;
         }
         s->state = SESSION_RECORDING;
-        s->origin = peer_origin(&s->facts.peer);
         r = recorder_begin(s->host->recorder, &s->record, &parties, s->reason, session_on_recorded,
                            session_on_room);
         if (r < 0) {
@@ -304,6 +317,7 @@ static int make_id(char ret[RECORD_SESSION_ID_MAX]) {
 
 int session_new(const SessionHost *host, Target *target, const Peer *peer, SessionWishes wishes,
                 SessionClient client, Session **ret) {
+        bool waits;
         Session *s = calloc(1, sizeof(*s));
 
         if (!s)
@@ -329,10 +343,10 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, Sessi
         target->n_sessions++;
         *ret = s;
 
-        if (names_wait(host->names, &s->name_wait, peer->uid, session_on_named, s))
-                (void)event_add(s->timer, &NAMES_WITHIN);
-        else /* the owner must have the session before it can fail */
-                (void)event_add(s->timer, &(struct timeval){});
+        waits = names_wait(host->names, &s->name_wait, peer->uid, session_on_named, s);
+        waits = command_ask(&s->command, host->loop, wishes.client_fd, peer->pid, session_on_command, s) || waits;
+        /* The owner must have the session before it can fail. */
+        (void)event_add(s->timer, waits ? &NAMES_WITHIN : &(struct timeval){});
         return 0;
 }
 
@@ -346,6 +360,7 @@ void session_free(Session *s) {
         if (s->greeting)
                 event_free(s->greeting);
         backlog_done(&s->backlog);
+        command_done(&s->command);
         free(s->client_user);
         free(s->target_comm);
         free(s->target_unit);

@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "daemon/backlog.h"
+#include "daemon/command.h"
 #include "daemon/flow.h"
 #include "daemon/hangup.h"
 #include "daemon/mirror.h"
@@ -49,7 +50,7 @@ typedef struct SessionHost {
 } SessionHost;
 
 typedef enum SessionState {
-        SESSION_NAMING,     /* the users' names are being looked up */
+        SESSION_NAMING,     /* the client's name and command line are being looked up */
         SESSION_RECORDING,  /* the start record is under way */
         SESSION_CONNECTING, /* manholed-priv connects */
         SESSION_GREETING,   /* a framed client: which agent is it? */
@@ -93,8 +94,9 @@ struct Session {
         int client_fd;       /* owned, once relaying; -1 while it lingers */
         int agent_fd;        /* owned, once connected */
         char *client_user, *target_comm, *target_unit, *reason; /* owned: the record borrows them */
-        RecordOrigin origin; /* a view of peer, for the start record */
+        RecordOrigin origin; /* a view of peer and command, for the start record */
         NameWait name_wait;
+        Command command;
         PrivCall call;
         struct event *timer;    /* owned: patience of the current state */
         struct event *greeting; /* owned */
@@ -110,6 +112,7 @@ struct Session {
 
 /* What the client asks for. */
 typedef struct SessionWishes {
+        int client_fd; /* the connection that asks; borrowed for the call */
         bool frames, linger;
         const char *reason; /* its own, for the record; may be NULL */
 } SessionWishes;

@@ -63,6 +63,8 @@ def test_who_logged_in_stands_in_the_record_whoever_he_is_now(daemon):
         assert int(start["MANHOLE_CLIENT_AUDIT_SESSION"]) > 0
         assert start["MANHOLE_CLIENT_TTY"] == tty
         assert start["MANHOLE_CLIENT_COMM"].startswith("python")
+        assert start["MANHOLE_CLIENT_COMMAND"].startswith(f"{PYTHON} -c \\nimport fcntl")
+        assert len(start["MANHOLE_CLIENT_COMMAND"].encode()) < 1024
         end, _ = daemon.ended(start["MANHOLE_SESSION"])
         assert "MANHOLE_CLIENT_LOGINUID" not in end
 
