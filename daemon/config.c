@@ -18,12 +18,18 @@
 #define CONNECTIONS_PER_USER 512U
 #define SESSIONS_PER_USER 256U
 #define LINGER_USEC (30U * 1000000U)
+/* The journal keeps 4 GiB at most by default (journald.conf(5), SystemMaxUse=): nobody may have so much
+ * recorded that others' records go. */
+#define RECORD_SESSION_BYTES (512ULL << 20)
+#define RECORD_USER_DAY_BYTES (1ULL << 30)
 /* Ten years: what is longer is a mistake. */
 #define TIME_MAX_USEC (3652ULL * 86400U * 1000000U)
 
 void config_init(Config *c) {
         *c = (Config){ .connections_per_user = CONNECTIONS_PER_USER, .sessions_per_user = SESSIONS_PER_USER,
                         .session_limits.linger_usec = LINGER_USEC,
+                        .recorder_rules.session_bytes_max = RECORD_SESSION_BYTES,
+                        .recorder_rules.user_day_bytes_max = RECORD_USER_DAY_BYTES,
                         .log_level = -1 };
 }
 
@@ -69,6 +75,52 @@ static int set_record(Config *c, const char *value) {
         if (strcmp(value, "journal") != 0 && strcmp(value, "none") != 0 && strncmp(value, "file:/", 6) != 0)
                 return -EINVAL;
         return config_set_record(c, value);
+}
+
+static int set_recording(Config *c, const char *value) {
+        static const char *const modes[] = { [RECORDER_REQUIRED] = "required", [RECORDER_BEST_EFFORT] = "best-effort",
+                                             [RECORDER_OFF] = "off" };
+
+        for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
+                if (strcmp(value, modes[i]) == 0) {
+                        c->recorder_rules.mode = (RecorderMode)i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+static int set_omitted(const char *value, bool *ret) {
+        bool recorded;
+        int r = parse_boolean(value, &recorded);
+
+        if (r == 0)
+                *ret = !recorded;
+        return r;
+}
+
+static int set_record_input(Config *c, const char *value) {
+        return set_omitted(value, &c->recorder_rules.omit_input);
+}
+
+static int set_record_output(Config *c, const char *value) {
+        return set_omitted(value, &c->recorder_rules.omit_output);
+}
+
+static int set_size(const char *value, uint64_t *ret) {
+        uint64_t n = 0;
+
+        if (strcmp(value, "infinity") != 0 && (parse_size(value, &n) < 0 || n == 0))
+                return -EINVAL;
+        *ret = n;
+        return 0;
+}
+
+static int set_record_session(Config *c, const char *value) {
+        return set_size(value, &c->recorder_rules.session_bytes_max);
+}
+
+static int set_record_user_day(Config *c, const char *value) {
+        return set_size(value, &c->recorder_rules.user_day_bytes_max);
 }
 
 static int set_scan(Config *c, const char *value) {
@@ -145,6 +197,11 @@ static const struct {
         int (*set)(Config *c, const char *value);
 } keys[] = {
         { "Record", set_record },
+        { "Recording", set_recording },
+        { "RecordInput", set_record_input },
+        { "RecordOutput", set_record_output },
+        { "RecordBytesPerSession", set_record_session },
+        { "RecordBytesPerUserDay", set_record_user_day },
         { "Scan", set_scan },
         { "ConnectionsPerUser", set_connections },
         { "SessionsPerUser", set_sessions },

@@ -7,6 +7,9 @@
  *
  *   [Manholed]
  *   Record=journal | file:DIR | none
+ *   Recording=required | best-effort | off
+ *   RecordInput=yes | no, RecordOutput=yes | no
+ *   RecordBytesPerSession=SIZE | infinity, RecordBytesPerUserDay=SIZE | infinity
  *   Scan=DIR                  (may be given several times)
  *   ConnectionsPerUser=NUMBER
  *   SessionsPerUser=NUMBER
@@ -25,11 +28,13 @@
 
 #include "daemon/ini.h"
 #include "daemon/policy.h"
+#include "daemon/recorder-rules.h"
 #include "daemon/session-limits.h"
 #include "daemon/socket-file.h"
 
 typedef struct Config {
         char *record; /* owned; NULL until it is set */
+        RecorderRules recorder_rules;
         char **scan;  /* owned */
         size_t n_scan;
         unsigned connections_per_user, sessions_per_user;

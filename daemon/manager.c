@@ -276,6 +276,9 @@ static int manager_apply(Manager *m, Config *config) {
         m->connections.max_per_user = config->connections_per_user;
         manager_adopt_policy(m, &config->policy);
         m->sessions_of.max_per_user = config->sessions_per_user;
+        r = recorder_set_rules(m->recorder, &config->recorder_rules);
+        if (r < 0)
+                return r;
         m->session_limits = config->session_limits;
         m->require_reason = config->require_reason;
         manager_check_limits(m);

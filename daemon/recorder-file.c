@@ -23,9 +23,9 @@
 
 typedef struct FileRecorder {
         Recorder base;
-        char *description; /* owned */
-        int folder_fd;     /* owned */
-        int events_fd;     /* owned: events.jsonl, append */
+        char *where;   /* owned */
+        int folder_fd; /* owned */
+        int events_fd; /* owned: events.jsonl, append */
 } FileRecorder;
 
 typedef struct Cast {
@@ -187,13 +187,14 @@ static int file_write(Recorder *recorder, RecorderSession *session, const Record
         case RECORD_INPUT:
         case RECORD_OUTPUT:
         case RECORD_DROPPED:
-                return write_data(cast, record);
+                /* Without one: a session that could not be given one, and goes on all the same. */
+                return cast ? write_data(cast, record) : -EBADF;
         case RECORD_END:
         case RECORD_WATCH:
         case RECORD_UNWATCH:
         case RECORD_LINGER:
         case RECORD_RESUME:
-                r = write_marker(cast, record);
+                r = cast ? write_marker(cast, record) : 0;
                 break;
         case RECORD_START:
         case RECORD_DENIED:
@@ -244,7 +245,8 @@ static void file_free(Recorder *recorder) {
 
         (void)fd_close(f->folder_fd);
         (void)fd_close(f->events_fd);
-        free(f->description);
+        free(f->where);
+        recorder_done(&f->base);
         free(f);
 }
 
@@ -275,11 +277,12 @@ int recorder_file_new(const char *folder, Recorder **ret) {
 
         if (!f)
                 return -ENOMEM;
+        recorder_init(&f->base, &vtable, NULL);
         f->folder_fd = f->events_fd = -1;
-        r = asprintf(&f->description, "file:%s", folder) < 0 ? -ENOMEM : make_folder(folder);
+        r = asprintf(&f->where, "file:%s", folder) < 0 ? -ENOMEM : make_folder(folder);
         if (r < 0)
                 goto fail;
-        recorder_init(&f->base, &vtable, f->description);
+        f->base.destination = f->where;
         f->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (f->folder_fd >= 0)
                 f->events_fd = openat(f->folder_fd, "events.jsonl",

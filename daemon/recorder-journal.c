@@ -321,6 +321,7 @@ static void journal_free(Recorder *recorder) {
         journal_barrier_free(j->barrier);
         if (j->reader)
                 sd_journal_close(j->reader);
+        recorder_done(&j->base);
         free(j);
 }
 

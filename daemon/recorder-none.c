@@ -19,6 +19,7 @@ static void none_end(Recorder *recorder, RecorderSession *session) {
 }
 
 static void none_free(Recorder *recorder) {
+        recorder_done(recorder);
         free(recorder);
 }
 

@@ -10,12 +10,18 @@
  * refusal) go by recorder_keep() and recorder_post(), which keep a bounded queue.
  *
  * A destination may tell that it is lost; from then on every write is refused.
+ *
+ * That is what "required" means. With "best effort" a record that cannot be written is counted, and uses
+ * up its sequence number, so that the record says what it lacks. And nobody can have so much recorded
+ * that others' records have to make room: see recorder-rules.h.
  */
 
 #include <event2/event.h>
 #include <stdbool.h>
 #include <sys/queue.h>
 
+#include "daemon/allowance.h"
+#include "daemon/recorder-rules.h"
 #include "lib/record.h"
 
 enum {
@@ -35,6 +41,11 @@ struct RecorderSession {
         uint64_t seq;
         uint64_t started; /* CLOCK_BOOTTIME, µs */
         bool starting;    /* `ready` has not been called yet */
+        RecorderRules rules; /* as they were at the start: the record says so */
+        uint64_t used;       /* of rules.session_bytes_max */
+        uint64_t n_lost;
+        const char *refusal; /* static, for people: why nothing more is recorded, where it is not the
+                              * destination's fault; else NULL */
         /* After RECORDER_E_PENDING: the start record is kept (0), or cannot be (negative errno).
          * Called once, from the loop. */
         void (*ready)(RecorderSession *session, int error);
@@ -60,19 +71,26 @@ struct RecorderVTable {
 struct Recorder {
         const RecorderVTable *vtable;
         TAILQ_HEAD(, RecorderSession) sessions;
-        const char *description; /* "journal", "file:…", "none": for people */
+        const char *destination; /* "journal", "file:…", "none" */
+        char *description;       /* owned: the same with what is particular about it, for people */
+        RecorderRules rules;
+        Allowance allowance; /* bytes of each uid */
 };
 
 void recorder_free(Recorder *r);
 
+/* For sessions that begin from now on. 0 or -ENOMEM. Before the first session. */
+int recorder_set_rules(Recorder *r, const RecorderRules *rules);
+
 /* Begins a recorded session; @parties is copied, its strings are borrowed until the end;
- * @reason (may be NULL) is the client's. 0 when the
- * start record is kept, RECORDER_E_PENDING when @ready will tell, or negative errno. */
+ * @reason (may be NULL) is the client's. 0 when the start record is kept, RECORDER_E_PENDING when @ready
+ * will tell, -EDQUOT when the user has had enough recorded today, or another negative errno. */
 int recorder_begin(Recorder *r, RecorderSession *session, const RecordParties *parties, const char *reason,
                    void (*ready)(RecorderSession *session, int error), void (*room)(RecorderSession *session));
 
 /* Writes one record of the session; fills in who, when and the sequence number. 0, -EAGAIN, or
- * another negative errno: the session can no longer be recorded. */
+ * another negative errno: the session can no longer be recorded. -EDQUOT: `refusal` says why, unless the
+ * record is an actor's, who has had enough recorded. */
 int recorder_write(RecorderSession *session, Record record);
 
 /* As recorder_write(), for a record that nobody can wait for: it is kept if anything can be. */
@@ -84,8 +102,9 @@ void recorder_end(RecorderSession *session, Record record);
 /* A record that belongs to no session. */
 void recorder_post(Recorder *r, const Record *record);
 
-/* For destinations. @description is borrowed. */
-void recorder_init(Recorder *r, const RecorderVTable *vtable, const char *description);
+/* For destinations. @destination is borrowed. */
+void recorder_init(Recorder *r, const RecorderVTable *vtable, const char *destination);
+void recorder_done(Recorder *r);
 void recorder_session_ready(RecorderSession *session, int error);
 void recorder_room(Recorder *r);
 

@@ -30,7 +30,7 @@ static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
                 session_cancel(s, f == &s->to_agent ? "protocol error of the client" : "protocol error of the target");
                 break;
         case FLOW_UNRECORDED:
-                session_cancel(s, "the recorder is lost");
+                session_cancel(s, s->record.refusal ?: "the recorder is lost");
                 break;
         case FLOW_LOST:
                 /* What a target said before it died is still read. */

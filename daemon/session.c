@@ -177,7 +177,8 @@ static void session_record(Session *s) {
                            session_on_room);
         if (r < 0) {
                 log_error("Session %s cannot be recorded: %s", s->facts.id, strerror(-r));
-                session_fail(s, ERROR_RECORDER_UNAVAILABLE, "the session cannot be recorded");
+                session_fail(s, ERROR_RECORDER_UNAVAILABLE, r == -EDQUOT ?
+                             "as much of this user is recorded today as may be" : "the session cannot be recorded");
         } else if (r == 0)
                 session_recorded(s);
 }

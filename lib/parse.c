@@ -92,3 +92,25 @@ int parse_duration(const char *text, uint64_t max_usec, uint64_t *ret_usec) {
         *ret_usec = sum;
         return 0;
 }
+
+int parse_size(const char *text, uint64_t *ret) {
+        static const char suffixes[] = "KMGT";
+        size_t n = strspn(text, "0123456789");
+        const char *suffix = text[n] ? strchr(suffixes, text[n]) : NULL;
+        char digits[24];
+        uint64_t v;
+        int r;
+
+        if (n >= sizeof(digits))
+                return -ERANGE;
+        if (text[n] && (!suffix || text[n + 1]))
+                return -EINVAL;
+        memcpy(digits, text, n);
+        digits[n] = '\0';
+        r = parse_u64(digits, UINT64_MAX, &v);
+        if (r == 0 && suffix && __builtin_mul_overflow(v, 1ULL << (10 * (suffix - suffixes + 1)), &v))
+                r = -ERANGE;
+        if (r == 0)
+                *ret = v;
+        return r;
+}

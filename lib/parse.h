@@ -15,3 +15,6 @@ int parse_pid(const char *text, pid_t *ret); /* 1 … 2^22, the kernel's PID_MAX
 /* A time as in systemd.time(7): "30", "90s", "1h 30min"; units are ms, s, min, h and d. Without one it is
  * seconds. */
 int parse_duration(const char *text, uint64_t max_usec, uint64_t *ret_usec);
+
+/* A number of bytes; K, M, G and T behind it are powers of 1024, as in systemd's files. */
+int parse_size(const char *text, uint64_t *ret);

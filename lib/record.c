@@ -201,7 +201,11 @@ static void put_in_session(Walk *w, const Record *r) {
                 put_text(w, "MANHOLE_FRAME", r->frame);
                 put_bytes(w, "MANHOLE_DATA", r->data, r->n_data);
         }
+        put_text(w, "MANHOLE_RECORDING", r->recording);
+        put_text(w, "MANHOLE_RECORDS", r->records);
         if (r->event == RECORD_END) {
+                if (r->lost > 0)
+                        put_number(w, "MANHOLE_LOST", r->lost);
                 put_number(w, "MANHOLE_INPUT_BYTES", r->input_bytes);
                 put_number(w, "MANHOLE_OUTPUT_BYTES", r->output_bytes);
                 put_number(w, "MANHOLE_INPUT_RECORDS", r->input_records);

@@ -76,12 +76,14 @@ typedef struct Record {
         size_t n_data;     /* at most RECORD_DATA_MAX */
         const char *frame; /* kind of frame the data came in; NULL in the plain face */
         const char *reason;
+        const char *recording, *records; /* START: how much the record is relied on, and what is in it */
         const char *socket;
         bool removed; /* STALE: the socket file is gone; else it was left in place */
         const RecordActor *actor;  /* WATCH, UNWATCH, RESUME */
         uint64_t missed;           /* UNWATCH, RESUME: bytes that the actor has not been shown */
         uint64_t input_bytes, output_bytes; /* END: totals */
         uint64_t input_records, output_records;
+        uint64_t lost; /* END: records that could not be written, and were not waited for */
 } Record;
 
 const char *record_event_name(RecordEvent event);

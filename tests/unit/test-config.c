@@ -47,6 +47,11 @@ static void without_a_line_everything_has_its_default(void **state) {
         assert_true(c.session_limits.max_usec == 0);
         assert_int_equal(c.remove_stale, REMOVE_STALE_YES);
         assert_false(c.require_reason);
+        assert_int_equal(c.recorder_rules.mode, RECORDER_REQUIRED);
+        assert_false(c.recorder_rules.omit_input);
+        assert_false(c.recorder_rules.omit_output);
+        assert_true(c.recorder_rules.session_bytes_max == 512ULL << 20);
+        assert_true(c.recorder_rules.user_day_bytes_max == 1ULL << 30);
         assert_int_equal(c.log_level, -1);
         config_done(&c);
         config_done(&c);
@@ -57,6 +62,8 @@ static void every_key_is_read(void **state) {
 
         assert_reads(&c, "[Manholed]\nRecord=file:/var/log/x\nScan=/tmp\nScan=/run/app\n"
                          "ConnectionsPerUser=7\nSessionsPerUser=5\nSessionIdleSec=1h 30min\nSessionMaxSec=90\n"
+                         "Recording=best-effort\nRecordInput=no\nRecordOutput=yes\nRecordBytesPerSession=2K\n"
+                         "RecordBytesPerUserDay=infinity\n"
                          "LingerSec=0\nRemoveStale=report\nRequireReason=yes\nLogLevel=debug\n");
         assert_string_equal(c.record, "file:/var/log/x");
         assert_int_equal(c.n_scan, 2);
@@ -69,6 +76,11 @@ static void every_key_is_read(void **state) {
         assert_true(c.session_limits.linger_usec == 0);
         assert_int_equal(c.remove_stale, REMOVE_STALE_REPORT);
         assert_true(c.require_reason);
+        assert_int_equal(c.recorder_rules.mode, RECORDER_BEST_EFFORT);
+        assert_true(c.recorder_rules.omit_input);
+        assert_false(c.recorder_rules.omit_output);
+        assert_true(c.recorder_rules.session_bytes_max == 2048);
+        assert_true(c.recorder_rules.user_day_bytes_max == 0);
         assert_int_equal(c.log_level, LOG_DEBUG);
         config_done(&c);
 }
@@ -190,6 +202,12 @@ static void a_bad_line_is_named_by_its_number(void **state) {
                 { "[Manholed]\nConnectionsPerUser=18446744073709551617", 2 },
                 { "[Manholed]\nConnectionsPerUser=10 20", 2 },
                 { "[Manholed]\nRemoveStale=true", 2 },
+                { "[Manholed]\nRecording=", 2 },
+                { "[Manholed]\nRecording=none", 2 },
+                { "[Manholed]\nRecordInput=maybe", 2 },
+                { "[Manholed]\nRecordBytesPerSession=0", 2 },
+                { "[Manholed]\nRecordBytesPerUserDay=1g", 2 },
+                { "[Manholed]\nRequireReason=", 2 },
                 { "[Manholed]\nLogLevel=", 2 },
                 { "[Manholed]\nLogLevel=7", 2 },
                 { "[Manholed]\nLogLevel=DEBUG", 2 },

@@ -95,8 +95,29 @@ static void a_boolean_is_one_of_systemd_s_words(void **state) {
         assert_int_equal(parse_boolean("Yes", &value), -EINVAL);
 }
 
+static void a_size_may_have_a_suffix(void **state) {
+        static const char *const bad[] = { "", "K", "1k", "1 K", "1KB", "-1", "+1", "1.5G", "16777216T",
+                                           "18446744073709551616", "99999999999999999999999999" };
+        uint64_t n = 7;
+
+        assert_int_equal(parse_size("0", &n), 0);
+        assert_true(n == 0);
+        assert_int_equal(parse_size("4096", &n), 0);
+        assert_true(n == 4096);
+        assert_int_equal(parse_size("3K", &n), 0);
+        assert_true(n == 3072);
+        assert_int_equal(parse_size("512M", &n), 0);
+        assert_true(n == 512ULL << 20);
+        assert_int_equal(parse_size("16777215T", &n), 0);
+        assert_true(n == 16777215ULL << 40);
+        for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+                assert_true(parse_size(bad[i], &n) < 0);
+        assert_true(n == 16777215ULL << 40);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_size_may_have_a_suffix),
                 cmocka_unit_test(a_boolean_is_one_of_systemd_s_words),
                 cmocka_unit_test(the_whole_range_of_numbers_is_read),
                 cmocka_unit_test(what_is_no_decimal_number_is_refused_and_leaves_the_output_alone),

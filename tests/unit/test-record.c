@@ -94,8 +94,10 @@ static void a_start_says_who_whom_and_why(void **state) {
         assert_string_equal(get(&c, "MESSAGE"),
                             "Session 0123456789abcdef: ann (uid 1000) opened a console in gunicorn[4242].");
 
-        walk(&c, &(Record){ .event = RECORD_START, .parties = &parties });
+        walk(&c, &(Record){ .event = RECORD_START, .parties = &parties, .recording = "required", .records = "" });
         assert_null(get(&c, "MANHOLE_REASON"));
+        assert_string_equal(get(&c, "MANHOLE_RECORDING"), "required");
+        assert_string_equal(get(&c, "MANHOLE_RECORDS"), "");
 }
 
 static void where_a_client_comes_from_is_told_once(void **state) {
@@ -178,6 +180,8 @@ static void an_end_carries_the_totals(void **state) {
                           "OBJECT_SYSTEMD_UNIT=web.service",
                           "MANHOLE_INPUT_BYTES=1", "MANHOLE_OUTPUT_BYTES=2", "MANHOLE_INPUT_RECORDS=3",
                           "MANHOLE_OUTPUT_RECORDS=4", "MANHOLE_REASON=closed by the client");
+        walk(&c, &(Record){ .event = RECORD_END, .parties = &parties, .reason = "x", .lost = 5 });
+        assert_string_equal(get(&c, "MANHOLE_LOST"), "5");
 }
 
 static void who_watches_or_is_back_is_named_beside_the_client(void **state) {

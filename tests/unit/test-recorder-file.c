@@ -19,7 +19,7 @@ static Recorder *open_folder(const char *name) {
 
         (void)snprintf(where, sizeof(where), "file:%s/%s", scratch, name);
         assert_int_equal(recorder_open(NULL, where, &r), 0);
-        assert_string_equal(r->description, where);
+        assert_string_equal(r->destination, where);
         return r;
 }
 
@@ -436,7 +436,7 @@ static void nothing_is_written_where_nothing_shall_be_recorded(void **state) {
         Recorder *r = NULL;
 
         assert_int_equal(recorder_open(NULL, "none", &r), 0);
-        assert_string_equal(r->description, "none");
+        assert_string_equal(r->destination, "none");
         begin(r, &session, ID, NULL);
         put_text(&session, RECORD_INPUT, NULL, "x");
         end(&session, "x");
