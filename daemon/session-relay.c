@@ -22,6 +22,16 @@ static void session_on_client_gone(Hangup *hangup) {
                 (void)event_add(s->timer, &LAST_WORDS_WITHIN);
 }
 
+/* The client reads no more. What it said last may not have been read yet: then its going is. */
+static void session_lose_reader(Session *s) {
+        if (s->to_agent.closed) {
+                session_end(s, "client lost");
+                return;
+        }
+        (void)flow_set_to(&s->to_client, s->host->loop, -1, NULL);
+        (void)event_add(s->timer, &LAST_WORDS_WITHIN);
+}
+
 static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
         Session *s = userdata;
 
@@ -34,8 +44,8 @@ static void session_on_flow_end(Flow *f, FlowEnd how, void *userdata) {
                 break;
         case FLOW_LOST:
                 /* What a target said before it died is still read. */
-                if (f == &s->to_client && !session_linger(s))
-                        session_end(s, "client lost");
+                if (f == &s->to_client)
+                        session_lose_reader(s);
                 break;
         case FLOW_GONE:
                 if (!session_linger(s))

@@ -186,6 +186,19 @@ def test_input_goes_once_also_what_was_said_last(daemon, peer):
     assert cast.of("i") == b"x" * 50000 + b"y"
 
 
+def test_what_was_said_last_goes_through_though_nothing_was_read(daemon, peer):
+    """The loss may show first where the target's flood cannot be written."""
+    for _ in range(10):
+        console = open_console(daemon, peer)
+        assert peer.do("client.setblocking(False)") == "None"
+        assert "BlockingIOError" in peer.do("frame(129, 7, b'x' * (1 << 20))")
+        console.send(INPUT, 7, b"y")
+        lose(daemon, console)
+        assert peer.do("client.setblocking(True)") == "None"
+        assert peer.do("receive(13)") == repr(struct.pack("<III", 1, INPUT, 7) + b"y")
+        assert end_of(daemon, peer, console.session)[1].of("i") == b"y"
+
+
 def test_a_plain_console_is_taken_up_again(daemon, target):
     """A client that asks for it has another way to say that it is done."""
     console = daemon.attach(target.pid, linger=True).start()
