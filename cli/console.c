@@ -25,13 +25,13 @@ typedef struct Console {
         pid_t pid;
         uint32_t request;    /* of the console, in frames */
         const char *session; /* borrowed; may be NULL */
-        bool terminal;    /* standard input and output are one */
-        Printer printer;  /* when they are not */
-        bool opened;      /* input is welcome */
-        bool input_ended; /* standard input has nothing more */
-        size_t n_answers; /* lines sent, and ends of input */
+        bool terminal;       /* standard input and output are one */
+        Printer printer;     /* when they are not */
+        bool opened;         /* input is welcome */
+        bool input_ended;    /* standard input has nothing more */
+        size_t n_answers;    /* lines sent, and ends of input */
         size_t n_prompts;
-        bool interrupted; /* once already, without a terminal */
+        bool interrupted;       /* once already, without a terminal */
         uint32_t completion_id; /* of what was last asked to complete */
         size_t n_completed;     /* the text that was sent with it */
         bool over;
@@ -186,7 +186,8 @@ static void on_frame(void *userdata, uint32_t type, uint32_t id, const char *pay
 
         if (c->over)
                 return;
-        if (type == CONSOLE_ANSWER || type == CONSOLE_DROPPED || type == CONSOLE_END || type == CONSOLE_NOTICE)
+        if (type == CONSOLE_ANSWER || type == CONSOLE_DROPPED || type == CONSOLE_END ||
+            type == CONSOLE_NOTICE)
                 object = json_loadb(payload, n, 0, NULL);
 
         switch (type) {
@@ -222,7 +223,8 @@ static void on_lost(Console *c, int error, int pidfd) {
                 console_end(c, EXIT_DONE, "the console is closed; process %d goes on", (int)c->pid);
         else
                 console_end(c, EXIT_FAILED, "the console is lost: %s%s%s", channel_error_text(error),
-                            waits ? "; it may wait for: manholectl attach --resume " : "", waits ? c->session : "");
+                            waits ? "; it may wait for: manholectl attach --resume " : "",
+                            waits ? c->session : "");
 }
 
 static bool wants_input(const Console *c) {
@@ -307,7 +309,10 @@ static int step(Console *c) {
 
 int console_run(Channel *channel, pid_t pid, uint32_t request, const char *session) {
         _cleanup_fd_ int pidfd = process_open(pid);
-        Console c = { .channel = channel, .pid = pid, .request = request ?: CONSOLE_ID, .session = session,
+        Console c = { .channel = channel,
+                      .pid = pid,
+                      .request = request ?: CONSOLE_ID,
+                      .session = session,
                       .opened = !channel->framed || request != 0 };
 
         c.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);

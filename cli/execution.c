@@ -84,7 +84,8 @@ static void on_frame(void *userdata, uint32_t type, uint32_t id, const char *pay
 
         if (e->ended || e->failed)
                 return;
-        if (type == CONSOLE_ANSWER || type == CONSOLE_END || type == CONSOLE_DROPPED || type == CONSOLE_NOTICE)
+        if (type == CONSOLE_ANSWER || type == CONSOLE_END || type == CONSOLE_DROPPED ||
+            type == CONSOLE_NOTICE)
                 object = json_loadb(payload, n, 0, NULL);
 
         switch (type) {

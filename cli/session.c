@@ -31,8 +31,8 @@ static char *text_or_empty(json_t *reply, const char *key) {
 
 /* Calls a method that upgrades, and takes what all of them answer. Takes over @parameters; on EXIT_DONE
  * the caller owns a reference to *ret_reply. */
-static int upgrade(Session *s, const char *control, const char *method, json_t *parameters, uint64_t deadline,
-                   json_t **ret_reply) {
+static int upgrade(Session *s, const char *control, const char *method, json_t *parameters,
+                   uint64_t deadline, json_t **ret_reply) {
         _cleanup_(connection_done) Connection connection = CONNECTION_INIT;
         json_t *reply = NULL;
         const char *rest;

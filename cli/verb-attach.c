@@ -82,7 +82,9 @@ int verb_attach(const Options *options, int n_words, char **words) {
 
         if (options->resume) {
                 r = resume(&session, options, deadline);
-                return r != EXIT_DONE ? r : console_run(&session.channel, session.pid, session.request, session.id);
+                if (r != EXIT_DONE)
+                        return r;
+                return console_run(&session.channel, session.pid, session.request, session.id);
         }
         if (n_words == 0) {
                 message_error("attach needs TARGET");

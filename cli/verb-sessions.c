@@ -17,8 +17,9 @@
 #define LINES_AROUND 3U /* heading, blank line, footer */
 
 static const TableColumn columns[] = {
-        { "SESSION", TABLE_LEFT }, { "USER", TABLE_LEFT },  { "PID", TABLE_RIGHT }, { "COMMAND", TABLE_SHRINK },
-        { "UNIT", TABLE_SHRINK },  { "STATE", TABLE_LEFT }, { "SINCE", TABLE_LEFT }, { "IDLE", TABLE_RIGHT },
+        { "SESSION", TABLE_LEFT },   { "USER", TABLE_LEFT },   { "PID", TABLE_RIGHT },
+        { "COMMAND", TABLE_SHRINK }, { "UNIT", TABLE_SHRINK }, { "STATE", TABLE_LEFT },
+        { "SINCE", TABLE_LEFT },     { "IDLE", TABLE_RIGHT },
 };
 #define N_COLUMNS (sizeof(columns) / sizeof(columns[0]))
 
@@ -59,7 +60,8 @@ int verb_sessions(const Options *options, int n_words, char **words) {
 
         r = connection_open(&connection, options->control);
         if (r == EXIT_DONE)
-                r = connection_call(&connection, "Sessions", json_object(), deadline_in(ANSWER_USEC), &reply);
+                r = connection_call(&connection, "Sessions", json_object(), deadline_in(ANSWER_USEC),
+                                    &reply);
         if (r != EXIT_DONE)
                 return r;
 

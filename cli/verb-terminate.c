@@ -13,11 +13,13 @@
 
 int verb_terminate(const Options *options, int n_words, char **words) {
         _cleanup_(connection_done) Connection connection = CONNECTION_INIT;
-        json_t *parameters = json_pack("{s:o}", "session", json_bytes(words[0], strlen(words[0]))), *reply = NULL;
+        json_t *parameters = json_pack("{s:o}", "session", json_bytes(words[0], strlen(words[0]))),
+               *reply = NULL;
         int r;
 
         if (options->reason)
-                (void)json_object_set_new(parameters, "reason", json_bytes(options->reason, strlen(options->reason)));
+                (void)json_object_set_new(parameters, "reason",
+                                          json_bytes(options->reason, strlen(options->reason)));
         r = connection_open(&connection, options->control);
         if (r != EXIT_DONE) {
                 json_decref(parameters);

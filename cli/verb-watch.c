@@ -90,8 +90,8 @@ static void introduce(json_t *session) {
                             *comm = target_text(session, "comm"), *pid = target_text(session, "pid"),
                             *since = target_text(session, "since");
 
-        (void)fprintf(stderr, "Session %s of %s in %s(%s) since %s. Nothing you type gets there.\n", id, user, comm,
-                      pid, since);
+        (void)fprintf(stderr, "Session %s of %s in %s(%s) since %s. Nothing you type gets there.\n", id,
+                      user, comm, pid, since);
 }
 
 static int watch(Channel *channel) {
@@ -110,7 +110,8 @@ static int watch(Channel *channel) {
 
 int verb_watch(const Options *options, int n_words, char **words) {
         _cleanup_(connection_done) Connection connection = CONNECTION_INIT;
-        json_t *parameters = json_pack("{s:o, s:b}", "session", json_bytes(words[0], strlen(words[0])), "framed", true),
+        json_t *parameters = json_pack("{s:o, s:b}", "session", json_bytes(words[0], strlen(words[0])),
+                                       "framed", true),
                *reply = NULL;
         Channel channel = CHANNEL_INIT;
         const char *rest;
