@@ -7,29 +7,22 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "agent/await.h"
-#include "agent/bare.h"
 #include "agent/client.h"
-#include "agent/compile.h"
 #include "agent/console.h"
 #include "agent/credentials.h"
 #include "agent/evaluate.h"
 #include "agent/gil.h"
 #include "agent/handler.h"
 #include "agent/handover.h"
-#include "agent/history.h"
-#include "agent/hooks.h"
 #include "agent/interrupt.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/namespace.h"
-#include "agent/overdue.h"
 #include "agent/redirect.h"
+#include "agent/repl.h"
 #include "agent/settings.h"
 #include "agent/shutdown.h"
-#include "agent/stacks.h"
 #include "agent/thread.h"
-#include "lib/console.h"
 
 /* Up to 3.10 the interpreter's limit of recursion wants this much, whatever RLIMIT_STACK says. */
 #define CONSOLE_STACK_SIZE (8U * 1024U * 1024U)
@@ -38,254 +31,7 @@
 /* More than a console and what it imports take. */
 #define CONSOLE_ROOM (8U * 1024U * 1024U)
 
-#define PROMPT ">>> "
-#define PROMPT_MORE "... "
 #define LEFT "it did not stop the code, which is left to finish in the background"
-
-/*
- * CPython notes a KeyboardInterrupt that leaves an exec() or eval() of a string, whoever catches it
- * later, and ends the process by SIGINT for it. It forgets that with the next such evaluation: the
- * interrupt of a console must not change how the application ends.
- */
-static void forget_interrupt(void) {
-        PyObject *type, *value, *traceback, *eval, *result = NULL;
-
-        PyErr_Fetch(&type, &value, &traceback);
-        eval = PyDict_GetItemString(PyEval_GetBuiltins(), "eval"); /* borrowed */
-        if (eval != NULL)
-                result = PyObject_CallFunction(eval, "s{}", "None");
-        Py_XDECREF(result);
-        PyErr_Restore(type, value, traceback);
-}
-
-/* Evaluates code in the console's namespace; or calls a function with that namespace. */
-static PyObject *run(Client *c, PyObject *code, PyObject *function) {
-        PyObject *result;
-        sigset_t mask;
-
-        if (client_begin_code(c) != 0) {
-                PyErr_SetNone(PyExc_KeyboardInterrupt);
-                return NULL;
-        }
-        thread_mask_as_main(&mask);
-        result = code != NULL ? PyEval_EvalCode(code, c->globals, c->globals)
-                              : PyObject_CallFunctionObjArgs(function, c->globals, NULL);
-        if (result != NULL && result != Py_None && code != NULL && await_is_wanted(code))
-                result = await_consume(c, result);
-        thread_mask_restore(&mask);
-        client_end_code(c);
-        if (result == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-                forget_interrupt();
-        return result;
-}
-
-static PyObject *run_code(Client *c, PyObject *code) {
-        return run(c, code, NULL);
-}
-
-/* With the GIL, unless that came too late or nobody wants them. */
-static void say_stacks(Client *c) {
-        PyObject *text;
-
-        if (!overdue_waits(c->session, &c->session->opened)) {
-                client_settle_stacks(c);
-                return;
-        }
-        text = stacks_format(false);
-        if (client_settle_stacks(c)) {
-                PyErr_Clear();
-                if (text != NULL)
-                        client_say(c, text);
-                else
-                        client_say_text(c, "(the stacks cannot be shown)\n");
-        }
-        PyErr_Clear();
-        Py_XDECREF(text);
-}
-
-static void say_banner(Client *c) {
-        PyObject *text = PyUnicode_FromFormat(
-                "Python %s on %s\nType \"help\", \"copyright\", \"credits\" or \"license\" for more "
-                "information.\n(ManholeConsole)\n",
-                Py_GetVersion(), Py_GetPlatform());
-
-        if (text != NULL)
-                client_say(c, text);
-        else
-                PyErr_Clear();
-        Py_XDECREF(text);
-}
-
-/* Compiles what was typed so far. Py_None: there is more to come. */
-static PyObject *compile_lines(PyObject *compiler, PyObject *lines) {
-        PyObject *newline = PyUnicode_FromString("\n"), *source = NULL, *code = NULL;
-
-        if (newline != NULL)
-                source = PyUnicode_Join(newline, lines);
-        if (source != NULL)
-                code = compile_typed(compiler, source, "<console>");
-        if (code == NULL && source != NULL && await_is_possible())
-                code = await_compile_line(compiler, source, "<console>");
-        Py_XDECREF(source);
-        Py_XDECREF(newline);
-        return code;
-}
-
-static void forget_lines(PyObject *lines) {
-        if (PyList_SetSlice(lines, 0, PyList_Size(lines), NULL) < 0)
-                PyErr_Clear();
-}
-
-/* A statement is complete, or will never be: then it was typed all the same. Keeps the exception that is
- * set. */
-static void remember_lines(PyObject *lines) {
-        PyObject *newline, *text = NULL, *bytes = NULL, *type, *value, *traceback;
-
-        PyErr_Fetch(&type, &value, &traceback);
-        newline = PyUnicode_FromString("\n");
-        if (newline != NULL)
-                text = PyUnicode_Join(newline, lines);
-        if (text != NULL)
-                bytes = PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
-        if (bytes != NULL) {
-                const char *typed = PyBytes_AsString(bytes);
-                size_t n = (size_t)PyBytes_Size(bytes);
-
-                while (n > 0 && typed[n - 1] == '\n') /* the empty line that ends a block */
-                        n--;
-                history_add(typed, n);
-        }
-        Py_XDECREF(bytes);
-        Py_XDECREF(text);
-        Py_XDECREF(newline);
-        PyErr_Restore(type, value, traceback);
-}
-
-/* Acts on one line. Returns whether more lines belong to it; @ret_exit: the console is over. */
-static bool push_line(Client *c, PyObject *lines, PyObject *line, bool *ret_exit) {
-        PyObject *code = NULL, *result;
-        bool more;
-
-        if (PyList_Append(lines, line) == 0)
-                code = compile_lines(c->compiler, lines);
-        if (code != Py_None)
-                remember_lines(lines);
-        if (code == NULL) {
-                evaluate_say_exception(c, false);
-                forget_lines(lines);
-                return false;
-        }
-        more = code == Py_None;
-        if (!more) {
-                forget_lines(lines);
-                result = run_code(c, code);
-                if (result == NULL && PyErr_ExceptionMatches(PyExc_SystemExit)) {
-                        PyErr_Clear();
-                        *ret_exit = true;
-                } else if (result == NULL)
-                        evaluate_say_exception(c, true);
-                Py_XDECREF(result);
-        }
-        Py_DECREF(code);
-        return more;
-}
-
-/* A line without its newline. Consumes @line; NULL with an exception set. */
-static PyObject *strip_newline_consume(PyObject *line) {
-        Py_ssize_t n = PyUnicode_GetLength(line);
-        PyObject *stripped;
-
-        if (n == 0 || PyUnicode_ReadChar(line, n - 1) != '\n')
-                return line;
-        stripped = PyUnicode_Substring(line, 0, n - 1);
-        Py_DECREF(line);
-        return stripped;
-}
-
-/* Reads and runs lines until there are none. Returns the reason of the end. */
-static const char *run_lines(Client *c, PyObject *lines) {
-        bool more = false, leave = false;
-
-        while (!leave) {
-                PyObject *line;
-
-                Py_CLEAR(c->leftover);
-                line = client_read_line(c, more ? PROMPT_MORE : PROMPT);
-                if (line != NULL && PyUnicode_GetLength(line) == 0) {
-                        Py_DECREF(line);
-                        client_say_text(c, "\nnow exiting ManholeConsole...\n");
-                        return "eof";
-                }
-                if (line == NULL && c->signalled)
-                        return "stopping";
-                if (line != NULL)
-                        line = strip_newline_consume(line);
-                if (line == NULL) {
-                        PyErr_Clear();
-                        client_say_text(c, "\nKeyboardInterrupt\n");
-                        forget_lines(lines);
-                        more = false;
-                        continue;
-                }
-                more = push_line(c, lines, line, &leave);
-                Py_DECREF(line);
-        }
-        return "exit";
-}
-
-/* The application has a prompt of its own. */
-static void run_replaced_repl(Client *c, JsonBuffer *ret_end) {
-        PyObject *function = hooks_get(HOOK_HANDLE_REPL), *result = NULL;
-
-        (void)client_settle_stacks(c);
-        if (function != NULL)
-                result = run(c, NULL, function);
-        if (result == NULL && PyErr_ExceptionMatches(PyExc_SystemExit))
-                PyErr_Clear();
-        else if (result == NULL)
-                evaluate_say_exception(c, true);
-        Py_XDECREF(result);
-        Py_XDECREF(function);
-        jsonbuf_raw(ret_end, "{\"reason\":\"exit\"}");
-}
-
-static void run_prompt(Client *c, JsonBuffer *ret_end) {
-        PyObject *lines = PyList_New(0);
-        const char *reason = "exit";
-
-        if (lines != NULL)
-                reason = run_lines(c, lines);
-        else
-                evaluate_say_exception(c, true);
-        Py_XDECREF(lines);
-        jsonbuf_raw(ret_end, "{\"reason\":\"");
-        jsonbuf_raw(ret_end, reason);
-        jsonbuf_raw(ret_end, "\"}");
-}
-
-static PyObject *make_compiler(void) {
-        PyObject *codeop = PyImport_ImportModule("codeop"), *compiler = NULL;
-
-        if (codeop != NULL)
-                compiler = PyObject_CallMethod(codeop, "CommandCompiler", NULL);
-        Py_XDECREF(codeop);
-        if (compiler == NULL) {
-                PyErr_Clear();
-                compiler = bare_compiler();
-        }
-        return compiler;
-}
-
-static void run_console(Client *c, JsonBuffer *ret_end) {
-        c->compiler = make_compiler();
-        if (c->compiler != NULL) {
-                say_stacks(c);
-                if (c->session->open_banner)
-                        say_banner(c);
-                run_prompt(c, ret_end);
-        } else
-                evaluate_say_exception(c, true);
-}
 
 /* What was run before takes no interrupt, and its thread was left. */
 static void run_after_left(Client *c, JsonBuffer *ret_end) {
@@ -298,7 +44,7 @@ static void run_after_left(Client *c, JsonBuffer *ret_end) {
         client_say_text(c, "\nKeyboardInterrupt: " LEFT "\n");
         /* Without one the prompt was the application's own. */
         if (c->compiler != NULL)
-                run_prompt(c, ret_end);
+                repl_go_on(c, ret_end);
 }
 
 /* What still runs for the session (a destructor) finds an empty namespace. */
@@ -341,11 +87,9 @@ static int run_client(Client *c) {
                 s->client = c;
                 session_receive_copies(s, !c->exec, !c->exec && c->redirect_stderr);
                 if (c->exec)
-                        evaluate_exec(c, run_code, &end);
-                else if (hooks_replaced(HOOK_HANDLE_REPL))
-                        run_replaced_repl(c, &end);
+                        evaluate_exec(c, &end);
                 else
-                        run_console(c, &end);
+                        repl_run(c, &end);
                 if (c->signalled)
                         PyErr_Fetch(&type, &value, &traceback);
                 end_client(c, &end);

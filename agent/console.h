@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * The thread that runs code for one client. This is the only file that runs user code.
+ * The thread that runs code for one client: a console (repl.h), an `exec` (evaluate.h) or a function of
+ * the application's (handler.h).
  *
  * It has a Python thread state from its first line to its last, and holds the GIL only while there
  * is something to run or to say: it waits for input and for room without it.

@@ -5,6 +5,7 @@
 
 #include "agent/await.h"
 #include "agent/bare.h"
+#include "agent/usercode.h"
 #include "lib/frame.h"
 
 #define FILE_NAME "<console>"
@@ -271,15 +272,15 @@ static void write_verdict(Client *c, JsonBuffer *b, PyObject *result, const Rais
         jsonbuf_raw(b, whole ? "}" : ",\"truncated\":true}");
 }
 
-void evaluate_exec(Client *c, PyObject *(*run)(Client *c, PyObject *code), JsonBuffer *ret_end) {
+void evaluate_exec(Client *c, JsonBuffer *ret_end) {
         PyObject *script = NULL, *expression = NULL, *result = NULL;
         Raised raised = {};
 
         if (compile_source(c->session, &script, &expression) == 0) {
-                result = run(c, script);
+                result = usercode_run(c, script);
                 if (result != NULL && expression != NULL) {
                         Py_DECREF(result);
-                        result = run(c, expression);
+                        result = usercode_run(c, expression);
                 } else if (result != NULL)
                         Py_CLEAR(result);
         }
