@@ -340,6 +340,23 @@ def test_nobody_types_under_anothers_name(daemon):
             end_of(daemon, peer, console.session)
 
 
+def test_the_policy_is_asked_again():
+    """It may have changed while nobody was there."""
+    with Daemon() as daemon, standin(daemon.scan) as peer:
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        console = open_console(daemon, peer)
+        lose(daemon, console)
+        daemon.config.write_text(f"[Manholed]\nScan={daemon.scan}\n"
+                                 f"[Deny \"all\"]\nUser=*\nTargetUser={US}\nMode=control\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "Configuration reloaded" in daemon.said(), "the reload")
+        assert not_resumed(daemon, console.session) == "NotAuthorized"
+        assert daemon.events(event="denied")
+        assert terminate(daemon, console.session) is None
+        daemon.ended(console.session)
+
+
 # ----------------------------------------------------------------------- time
 
 
