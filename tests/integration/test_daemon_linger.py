@@ -340,19 +340,20 @@ def test_nobody_types_under_anothers_name(daemon):
             end_of(daemon, peer, console.session)
 
 
+@needs_root
 def test_the_policy_is_asked_again():
     """It may have changed while nobody was there."""
-    with Daemon() as daemon, standin(daemon.scan) as peer:
+    with Daemon() as daemon, standin(daemon.scan, uid=ALICE) as peer:
         assert peer.do("listen()") == "None"
         daemon.wait_state(peer.pid, "live")
-        console = open_console(daemon, peer)
+        console = attach(daemon, peer, uid=ALICE, linger=True)
         lose(daemon, console)
         daemon.config.write_text(f"[Manholed]\nScan={daemon.scan}\n"
-                                 f"[Deny \"all\"]\nUser=*\nTargetUser={US}\nMode=control\n")
+                                 f'[Deny "x"]\nUser={ALICE}\nTargetUser=*\nMode=control\n')
         daemon.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "Configuration reloaded" in daemon.said(), "the reload")
-        assert not_resumed(daemon, console.session) == "NotAuthorized"
-        assert daemon.events(event="denied")
+        assert not_resumed(daemon, console.session, ALICE) == "NotAuthorized"
+        assert daemon.events(event="denied", client_uid=ALICE)
         assert terminate(daemon, console.session) is None
         daemon.ended(console.session)
 
