@@ -148,6 +148,8 @@ static int say_error(const VarlinkReply *reply) {
                 { "org.manholed.TargetGone", EXIT_FAILED },
                 { "org.manholed.TooManySessions", EXIT_FAILED },
                 { "org.manholed.RecorderUnavailable", EXIT_FAILED },
+                { "org.manholed.Unsupported", EXIT_FAILED },
+                { "org.manholed.TimedOut", EXIT_TIMED_OUT },
         };
         const char *reason = json_string_value(json_object_get(reply->parameters, "reason"));
         _cleanup_free_ char *parameters = NULL;

@@ -93,3 +93,22 @@ void access_record_denied(Manager *m, const Client *c, const Target *t, const ch
         recorder_post(m->recorder, &(Record){ .event = RECORD_DENIED, .parties = &parties, .reason = reason,
                                               .socket = t->path });
 }
+
+bool access_allows(Manager *m, Client *c, const Target *t, PolicyMode mode) {
+        PolicyVerdict verdict = access_decide(m, c, t, mode);
+        bool untrusted = t->state == TARGET_UNTRUSTED;
+        char diagnosis[ACCESS_REASON_MAX];
+
+        if (!verdict.allowed) {
+                access_record_denied(m, c, t, verdict.rule);
+                client_error(c, ERROR_NOT_AUTHORIZED, "reason", verdict.rule);
+                return false;
+        }
+        if (diagnose_target(t, diagnosis, sizeof(diagnosis))) {
+                if (untrusted)
+                        access_record_denied(m, c, t, diagnosis);
+                client_error(c, untrusted ? ERROR_TARGET_UNTRUSTED : ERROR_TARGET_GONE, "reason", diagnosis);
+                return false;
+        }
+        return true;
+}

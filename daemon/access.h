@@ -7,6 +7,7 @@
  */
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "daemon/client.h"
 #include "daemon/policy.h"
@@ -25,6 +26,10 @@ PolicyVerdict access_decide(const Manager *m, Client *c, const Target *t, Policy
 /* The target that the call names by its parameter "target"; without one the client has its error, and
  * NULL comes back. */
 Target *access_find_target(Manager *m, Client *c, json_t *parameters);
+
+/* Whether the caller may do that to the target, and the target is there to take part. Otherwise the
+ * client has its error, and a refusal is recorded. */
+bool access_allows(Manager *m, Client *c, const Target *t, PolicyMode mode);
 
 /* Somebody was refused a target. */
 void access_record_denied(Manager *m, const Client *c, const Target *t, const char *reason);

@@ -79,6 +79,7 @@ static void client_done_with_call(Client *c) {
         c->message = NULL;
         c->call = (VarlinkCall){};
         c->session = NULL;
+        c->question = NULL;
         client_watch(c);
         /* The next call may have been read already. It waits for its turn, as others' do. */
         if (!c->ended)

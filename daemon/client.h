@@ -21,6 +21,7 @@
 #include "lib/varlink.h"
 
 typedef struct Client Client;
+typedef struct Question Question;
 typedef struct Session Session;
 
 typedef struct ClientHost {
@@ -57,6 +58,7 @@ struct Client {
         uint64_t came_at;   /* CLOCK_BOOTTIME, µs */
         uint64_t n_looks;   /* looks at everything that had begun by then */
         Session *session;   /* borrowed; that an Attach waits for */
+        Question *question; /* borrowed; whose answer the call waits for */
         /* Of access: the peer's groups that rules name, as of the policy of that number. */
         gid_t *groups; /* owned */
         size_t n_groups;

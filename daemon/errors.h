@@ -12,6 +12,8 @@
 #define ERROR_TARGET_GONE "org.manholed.TargetGone"
 #define ERROR_TOO_MANY_SESSIONS "org.manholed.TooManySessions"
 #define ERROR_RECORDER_UNAVAILABLE "org.manholed.RecorderUnavailable"
+#define ERROR_UNSUPPORTED "org.manholed.Unsupported"
+#define ERROR_TIMED_OUT "org.manholed.TimedOut"
 #define ERROR_BAD_MESSAGE "org.manholed.BadMessage"
 
 #define ERROR_INTERFACE_NOT_FOUND "org.varlink.service.InterfaceNotFound"

@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "daemon/asking.h"
 #include "daemon/broker.h"
 #include "daemon/errors.h"
 #include "daemon/log.h"
@@ -28,6 +29,7 @@ static void manager_on_reap(evutil_socket_t fd, short what, void *userdata) {
         Manager *m = userdata;
         Client *c;
         Mirror *mirror;
+        Question *q;
         Session *s;
 
         while ((c = TAILQ_FIRST(&m->ended_clients))) {
@@ -37,6 +39,10 @@ static void manager_on_reap(evutil_socket_t fd, short what, void *userdata) {
         while ((mirror = TAILQ_FIRST(&m->ended_mirrors))) {
                 TAILQ_REMOVE(&m->ended_mirrors, mirror, link);
                 mirror_free(mirror);
+        }
+        while ((q = TAILQ_FIRST(&m->ended_questions))) {
+                TAILQ_REMOVE(&m->ended_questions, q, link);
+                question_free(q);
         }
         while ((s = TAILQ_FIRST(&m->ended_sessions))) {
                 TAILQ_REMOVE(&m->ended_sessions, s, link);
@@ -84,7 +90,9 @@ static void manager_on_client_ended(Client *c, void *userdata) {
 
         if (c->session)
                 session_end(c->session, "closed by the client");
-        turns_leave(&m->turns, c);
+        turns_leave(c->question ? &m->answers : &m->turns, c);
+        if (c->question)
+                question_end(c->question);
         if (!c->uncharged)
                 quota_release(&m->connections, c->peer.uid);
         TAILQ_REMOVE(&m->clients, c, link);
@@ -106,6 +114,14 @@ static void manager_on_session_ended(Session *s, void *userdata) {
         quota_release(&m->sessions_of, s->facts.peer.uid);
         TAILQ_REMOVE(&m->sessions, s, link);
         TAILQ_INSERT_TAIL(&m->ended_sessions, s, link);
+        manager_reap_later(m);
+}
+
+static void manager_on_question_ended(Question *q, void *userdata) {
+        Manager *m = userdata;
+
+        TAILQ_REMOVE(&m->questions, q, link);
+        TAILQ_INSERT_TAIL(&m->ended_questions, q, link);
         manager_reap_later(m);
 }
 
@@ -153,6 +169,7 @@ static void manager_on_left(Session *s, void *userdata) {
 
 static void manager_on_target_gone(Target *t, void *userdata) {
         Manager *m = userdata;
+        Question *q = TAILQ_FIRST(&m->questions);
         Session *s = TAILQ_FIRST(&m->sessions);
 
         while (s) {
@@ -161,6 +178,13 @@ static void manager_on_target_gone(Target *t, void *userdata) {
                 if (s->target == t)
                         session_target_gone(s);
                 s = next;
+        }
+        while (q) {
+                Question *next = TAILQ_NEXT(q, link);
+
+                if (q->target == t)
+                        question_target_gone(q);
+                q = next;
         }
 }
 
@@ -187,7 +211,8 @@ static void manager_on_turn(evutil_socket_t fd, short what, void *userdata) {
 
         (void)event_add(m->turn, &TURN_AT_LEAST);
         broker_take_turn(m);
-        if (TAILQ_EMPTY(&m->turns.waiting))
+        asking_take_turn(m);
+        if (TAILQ_EMPTY(&m->turns.waiting) && TAILQ_EMPTY(&m->answers.waiting))
                 (void)event_del(m->turn);
 }
 
@@ -368,6 +393,8 @@ static int manager_start(Manager *m, Config *config) {
         m->client_host = (ClientHost){ m->loop, m->hangups, &m->unread, manager_on_call, manager_on_client_ended, m };
         m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups, &m->session_limits,
                                          manager_on_session_ended, manager_on_detached, manager_on_joined, manager_on_left, m };
+        m->question_host = (QuestionHost){ m->loop, m->priv, &m->unread, asking_on_answered, asking_on_failed,
+                                           manager_on_question_ended, m };
         m->mirror_host = (MirrorHost){ m->loop, m->hangups, manager_on_mirror_ended, m };
         m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
         r = manager_start_events(m);
@@ -390,12 +417,15 @@ int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret) {
         m->reload = reload;
         registry_init(&m->registry);
         turns_init(&m->turns);
+        turns_init(&m->answers);
         TAILQ_INIT(&m->clients);
         TAILQ_INIT(&m->ended_clients);
         TAILQ_INIT(&m->sessions);
         TAILQ_INIT(&m->ended_sessions);
         TAILQ_INIT(&m->mirrors);
         TAILQ_INIT(&m->ended_mirrors);
+        TAILQ_INIT(&m->questions);
+        TAILQ_INIT(&m->ended_questions);
         r = manager_start(m, config);
         if (r < 0) {
                 manager_free(m);

@@ -18,6 +18,7 @@
 #include "daemon/names.h"
 #include "daemon/policy.h"
 #include "daemon/priv.h"
+#include "daemon/question.h"
 #include "daemon/quota.h"
 #include "daemon/recorder.h"
 #include "daemon/registry.h"
@@ -30,6 +31,7 @@ typedef struct Manager Manager;
 
 typedef TAILQ_HEAD(Clients, Client) Clients;
 typedef TAILQ_HEAD(Sessions, Session) Sessions;
+typedef TAILQ_HEAD(Questions, Question) Questions;
 
 struct Manager {
         struct event_base *loop;
@@ -55,12 +57,15 @@ struct Manager {
         Clients clients, ended_clients;
         Sessions sessions, ended_sessions;
         Mirrors mirrors, ended_mirrors;
+        QuestionHost question_host;
+        Questions questions, ended_questions;
         SessionLimits session_limits;
         bool require_reason;
         struct event *reap;    /* frees what has ended */
         Turns turns;           /* calls that wait for a look at the targets */
         uint64_t n_looks;      /* looks at everything that have begun */
-        struct event *turn;    /* serves the next of them */
+        Turns answers;         /* calls whose answer has come, and is still to be read */
+        struct event *turn;    /* serves the next of both */
         struct event *sigterm, *sigint, *sighup, *watchdog;
         /* Reads the configuration again (SIGHUP): 0, or negative errno when it is bad, which has been
          * logged and leaves everything as it was. */

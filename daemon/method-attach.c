@@ -3,7 +3,6 @@
 
 #include "daemon/access.h"
 #include "daemon/descriptors.h"
-#include "daemon/diagnosis.h"
 #include "daemon/errors.h"
 #include "daemon/manager.h"
 #include "daemon/method.h"
@@ -61,8 +60,6 @@ static void attach(Manager *m, Client *c, json_t *parameters) {
                                  .frames = json_is_true(json_object_get(parameters, "framed")),
                                  .linger = json_is_true(json_object_get(parameters, "linger")),
                                  .reason = json_string_value(json_object_get(parameters, "reason")) };
-        char diagnosis[ACCESS_REASON_MAX];
-        PolicyVerdict verdict;
         Target *t;
 
         if (!client_may_upgrade(c))
@@ -74,24 +71,12 @@ static void attach(Manager *m, Client *c, json_t *parameters) {
         t = access_find_target(m, c, parameters);
         if (!t)
                 return;
-        verdict = access_decide(m, c, t, POLICY_CONTROL);
-        if (!verdict.allowed) {
-                access_record_denied(m, c, t, verdict.rule);
-                client_error(c, ERROR_NOT_AUTHORIZED, "reason", verdict.rule);
+        if (!access_allows(m, c, t, POLICY_CONTROL))
                 return;
-        }
         if (m->require_reason && !says_why(wishes.reason)) {
                 access_record_denied(m, c, t, "no reason is given");
                 client_error(c, ERROR_NOT_AUTHORIZED, "reason",
                              "sessions need a reason here: manholectl attach --reason=TEXT");
-                return;
-        }
-        if (diagnose_target(t, diagnosis, sizeof(diagnosis))) {
-                bool untrusted = t->state == TARGET_UNTRUSTED;
-
-                if (untrusted)
-                        access_record_denied(m, c, t, diagnosis);
-                client_error(c, untrusted ? ERROR_TARGET_UNTRUSTED : ERROR_TARGET_GONE, "reason", diagnosis);
                 return;
         }
         if (!descriptors_are_left(c->fd, DESCRIPTORS_FOR_SESSIONS)) {

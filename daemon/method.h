@@ -28,4 +28,4 @@ typedef struct Method {
 } Method;
 
 extern const Method method_list, method_status, method_attach, method_mirror, method_resume, method_sessions,
-        method_terminate;
+        method_terminate, method_stacks, method_tasks, method_health;

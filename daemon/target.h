@@ -56,7 +56,7 @@ struct Target {
         uint64_t looked_at; /* when a look last began: CLOCK_BOOTTIME, µs */
         struct Inspector *inspector; /* borrowed: who follows it */
         bool pending; /* the look that began is not over */
-        unsigned n_sessions;
+        unsigned n_sessions, n_questions;
         PrivCall call; /* probe, then maps, then executable, then removal */
         bool removing; /* that call is the last of them */
         bool stale_told; /* it is left in place, and that has been recorded */
