@@ -3,6 +3,7 @@
 
 #include "agent/coroutine.h"
 #include "agent/loop.h"
+#include "agent/turn.h"
 
 #define CO_COROUTINE 0x80 /* of inspect, where it has the same name */
 
@@ -65,7 +66,7 @@ bool await_is_wanted(PyObject *code) {
 
 static int wait_once(Client *c, PyObject *task) {
         PyThreadState *gil = PyEval_SaveThread();
-        int r = session_wait_flag(c->session, coroutine_over(task));
+        int r = turn_wait_flag(c->session, coroutine_over(task));
 
         PyEval_RestoreThread(gil);
         return r;
@@ -114,10 +115,10 @@ PyObject *await_consume(Client *c, PyObject *coroutine) {
                 return NULL;
         }
         /* From here on an interrupt is for the coroutine, not for what is called here to run it. */
-        session_begin_wait(c->session);
+        turn_begin_wait(c->session);
         if (client_raise_pending(c) == 0)
                 result = run(c, coroutine);
-        (void)session_end_wait(c->session);
+        (void)turn_end_wait(c->session);
         Py_DECREF(coroutine);
         return result;
 }

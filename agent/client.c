@@ -8,6 +8,7 @@
 #include "agent/input.h"
 #include "agent/output.h"
 #include "agent/overdue.h"
+#include "agent/turn.h"
 #include "lib/console.h"
 
 #define SIGNALS_STEP_MSEC 100
@@ -47,16 +48,16 @@ void client_succeed(Client *c, Session *s) {
 }
 
 int client_begin_code(Client *c) {
-        return c->left ? SESSION_E_LOST : session_begin_code(c->session);
+        return c->left ? SESSION_E_LOST : turn_begin_code(c->session);
 }
 
 int client_resume_code(Client *c) {
-        return c->left ? SESSION_E_LOST : session_resume_code(c->session);
+        return c->left ? SESSION_E_LOST : turn_resume_code(c->session);
 }
 
 void client_end_code(Client *c) {
         if (!c->left)
-                session_end_code(c->session);
+                turn_end_code(c->session);
         PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
 }
 
@@ -91,11 +92,11 @@ static int write_piece(Client *c, uint32_t type, const char *data, size_t n) {
                         return -1;
                 if (c->left) /* just now */
                         return SESSION_E_LOST;
-                session_begin_wait(c->session);
+                turn_begin_wait(c->session);
                 gil = PyEval_SaveThread();
-                session_wait_room(c->session, n, true);
+                output_wait_room(c->session, n, true);
                 PyEval_RestoreThread(gil);
-                if (session_end_wait(c->session) != 0) {
+                if (turn_end_wait(c->session) != 0) {
                         PyErr_SetNone(PyExc_KeyboardInterrupt);
                         return -1;
                 }
@@ -122,11 +123,11 @@ static int write_large(Client *c, uint32_t type, const char *data, size_t n) {
                 return -1;
         if (c->left)
                 return 0;
-        session_begin_wait(c->session);
+        turn_begin_wait(c->session);
         gil = PyEval_SaveThread();
         r = output_write(c->session, type, data, n);
         PyEval_RestoreThread(gil);
-        if (session_end_wait(c->session) != 0 || r == SESSION_E_INTERRUPTED) {
+        if (turn_end_wait(c->session) != 0 || r == SESSION_E_INTERRUPTED) {
                 PyErr_SetNone(PyExc_KeyboardInterrupt);
                 return -1;
         }
@@ -237,11 +238,11 @@ void client_end(Client *c, const JsonBuffer *end) {
                 return;
         (void)client_settle_stacks(c);
         while (output_offer_end(c->session, json, n) == SESSION_E_FULL) {
-                session_begin_wait(c->session);
+                turn_begin_wait(c->session);
                 gil = PyEval_SaveThread();
-                session_wait_room(c->session, n, true);
+                output_wait_room(c->session, n, true);
                 PyEval_RestoreThread(gil);
-                (void)session_end_wait(c->session);
+                (void)turn_end_wait(c->session);
         }
 }
 
@@ -274,11 +275,11 @@ PyObject *client_read_line(Client *c, const char *prompt) {
                 return PyUnicode_FromString("");
 
         do {
-                session_begin_wait(c->session);
+                turn_begin_wait(c->session);
                 gil = PyEval_SaveThread();
                 r = input_wait_line(c->session, c->main_thread ? SIGNALS_STEP_MSEC : -1, &data, &n);
                 PyEval_RestoreThread(gil);
-                interrupted = session_end_wait(c->session);
+                interrupted = turn_end_wait(c->session);
                 c->signalled = r == SESSION_E_AGAIN && interrupted == 0 && PyErr_CheckSignals() < 0;
         } while (r == SESSION_E_AGAIN && interrupted == 0 && !c->signalled);
 

@@ -13,6 +13,7 @@
 #include "agent/output.h"
 #include "agent/overdue.h"
 #include "agent/runner.h"
+#include "agent/turn.h"
 #include "lib/console.h"
 
 #define READ_SIZE (64U * 1024U)
@@ -117,7 +118,7 @@ static void start(Session *s) {
 }
 
 static void lose(Session *s) {
-        if (session_lose(s))
+        if (turn_lose(s))
                 runner_interrupt(s);
 }
 
@@ -254,7 +255,7 @@ void connection_stop(Session *s) {
 void connection_end(Session *s, bool interrupt) {
         uint8_t buffer[4096];
 
-        if (session_lose(s) && interrupt)
+        if (turn_lose(s) && interrupt)
                 runner_interrupt(s);
         pthread_mutex_lock(&s->lock);
         /* Who uses the descriptor has been told, and is about to leave it. */

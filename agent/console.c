@@ -23,6 +23,7 @@
 #include "agent/settings.h"
 #include "agent/shutdown.h"
 #include "agent/thread.h"
+#include "agent/turn.h"
 
 /* Up to 3.10 the interpreter's limit of recursion wants this much, whatever RLIMIT_STACK says. */
 #define CONSOLE_STACK_SIZE (8U * 1024U * 1024U)
@@ -289,7 +290,7 @@ static int start(Session *s) {
 static void interrupt(Session *s) {
         session_ref(s);
         if (start_native(interrupt_main, s) < 0) {
-                session_errand_failed(s);
+                turn_errand_failed(s);
                 session_unref(s);
         }
 }

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include "agent/turn.h"
+
 typedef struct Coroutine {
         PyObject base;
         PyObject *inner;      /* owned; NULL when it is over */
@@ -45,7 +47,7 @@ static void finish(Coroutine *co) {
         Py_XDECREF(task);
         Py_XDECREF(inner);
         if (is_ours(co))
-                session_raise_flag(co->client.session, &co->over);
+                turn_raise_flag(co->client.session, &co->over);
 }
 
 /* What was raised too late to end it cancels it instead: perhaps it was caught, perhaps not yet seen. */

@@ -21,7 +21,7 @@ PyObject *coroutine_inner(PyObject *object);
 /* Has the loop begin. 0, or -1 with an exception set. */
 int coroutine_begin(PyObject *self);
 
-/* Set under the session's lock when it is over: session_wait_flag(). */
+/* Set under the session's lock when it is over: turn_wait_flag(). */
 const bool *coroutine_over(PyObject *self);
 
 /* Raises KeyboardInterrupt in it where it runs code now, else has the loop cancel it. False: there is

@@ -12,6 +12,7 @@
 #include "agent/question.h"
 #include "agent/runner.h"
 #include "agent/session.h"
+#include "agent/turn.h"
 #include "lib/console.h"
 
 /* Asks for Python stacks without the GIL, however large the process is. */
@@ -121,7 +122,7 @@ static int receive_interrupt(Session *s, uint32_t id) {
         pthread_mutex_lock(&s->lock);
         ours = s->run != SESSION_RUNS_NOTHING && s->run_id == id;
         pthread_mutex_unlock(&s->lock);
-        if (ours && session_interrupt(s))
+        if (ours && turn_interrupt(s))
                 runner_interrupt(s);
         return 0;
 }

@@ -4,8 +4,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/clock.h"
 #include "agent/input.h"
 #include "agent/output.h"
+#include "agent/turn.h"
 #include "agent/wake.h"
 #include "lib/console.h"
 
@@ -36,7 +38,7 @@ int input_receive(Session *s, const uint8_t *bytes, size_t n, bool *ret_errand) 
 
         *ret_errand = false;
         if (etx != NULL) {
-                *ret_errand = session_interrupt(s);
+                *ret_errand = turn_interrupt(s);
                 n -= (size_t)(etx + 1 - bytes);
                 bytes = etx + 1;
         }
@@ -85,7 +87,7 @@ static bool read_some(Session *s, int msec) {
         if (n > 0) {
                 r = input_receive(s, buffer, (size_t)n, &errand);
                 if (errand)
-                        session_errand_failed(s); /* needs none: it is this thread's to take */
+                        turn_errand_failed(s); /* needs none: it is this thread's to take */
                 if (r < 0) {
                         pthread_mutex_lock(&s->lock);
                         s->lost = true;
@@ -98,7 +100,7 @@ static bool read_some(Session *s, int msec) {
 }
 
 int input_wait_line(Session *s, int msec, char **ret, size_t *ret_n) {
-        int64_t until = session_now_ns() + msec * INT64_C(1000000);
+        int64_t until = clock_now_ns() + msec * INT64_C(1000000);
         bool reads = true;
         int r;
 
@@ -123,7 +125,7 @@ int input_wait_line(Session *s, int msec, char **ret, size_t *ret_n) {
                 if (r != INBOX_E_EMPTY)
                         break;
                 r = SESSION_E_AGAIN;
-                if (msec >= 0 && session_now_ns() >= until)
+                if (msec >= 0 && clock_now_ns() >= until)
                         break;
                 if (reads && may_read(s))
                         reads = read_some(s, msec);

@@ -22,7 +22,7 @@ void input_end_io(Session *s);
  * is forgotten. The reader. @ret_errand: an errand must be sent to interrupt. 0 or as inbox_put(). */
 int input_receive(Session *s, const uint8_t *bytes, size_t n, bool *ret_errand);
 
-/* Sends what is queued, and waits. Console thread, GIL not held, between session_begin_wait() and
- * session_end_wait(). 0 (the caller frees @ret), SESSION_E_END, SESSION_E_INTERRUPTED, SESSION_E_AGAIN after
+/* Sends what is queued, and waits. Console thread, GIL not held, between turn_begin_wait() and
+ * turn_end_wait(). 0 (the caller frees @ret), SESSION_E_END, SESSION_E_INTERRUPTED, SESSION_E_AGAIN after
  * @msec (negative: never), or -ENOMEM. */
 int input_wait_line(Session *s, int msec, char **ret, size_t *ret_n);

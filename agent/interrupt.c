@@ -8,6 +8,7 @@
 #include "agent/gil.h"
 #include "agent/listener.h"
 #include "agent/log.h"
+#include "agent/turn.h"
 
 #define GRACE_NSEC (INTERRUPT_GRACE_MSEC * CLOCK_NSEC_PER_MSEC)
 /* Who waits longer than this for the GIL cannot blame another thread for not having had it. */
@@ -26,10 +27,10 @@ static bool tell(Session *s, Told *told) {
         bool taken;
 
         if (!gil_take(&state)) {
-                session_errand_failed(s);
+                turn_errand_failed(s);
                 return false;
         }
-        taken = session_take_interrupt(s, &told->thread_id, &turn);
+        taken = turn_take_interrupt(s, &told->thread_id, &turn);
         if (taken)
                 PyThreadState_SetAsyncExc(told->thread_id, PyExc_KeyboardInterrupt);
         gil_give(state);
@@ -47,10 +48,10 @@ static bool leave_held(Session *s, const Told *told) {
         if (!listener_left_begins()) {
                 log_line("PID:%ld waits for code that takes no interrupt: too many threads were left already.",
                          (long)s->peer.pid);
-                session_errand_failed(s);
+                turn_errand_failed(s);
                 return false;
         }
-        if (!session_take_over(s, told->turn, PyThread_get_thread_ident())) {
+        if (!turn_take_over(s, told->turn, PyThread_get_thread_ident())) {
                 listener_left_ends();
                 return false;
         }
@@ -67,7 +68,7 @@ static int leave(Session *s, const Told *told, PyThreadState **ret) {
         PyThreadState *state;
 
         if (!gil_take(&state)) {
-                session_errand_failed(s);
+                turn_errand_failed(s);
                 return -ESRCH;
         }
         if (clock_now_ns() - begun > LATE_NSEC) {
@@ -89,7 +90,7 @@ bool interrupt_run(Session *s, PyThreadState **ret) {
         for (;;) {
                 if (r == SESSION_E_INTERRUPTED && !tell(s, &told))
                         return false;
-                r = session_wait_notice(s, told.turn, told.until_ns);
+                r = turn_wait_notice(s, told.turn, told.until_ns);
                 if (r == 0)
                         return false;
                 if (r != -ETIMEDOUT)

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/clock.h"
 #include "agent/connection.h"
 #include "agent/endpoint.h"
 #include "agent/figures.h"
@@ -19,6 +20,7 @@
 #include "agent/question.h"
 #include "agent/reserve.h"
 #include "agent/thread.h"
+#include "agent/turn.h"
 #include "agent/wake.h"
 
 #define IO_STACK_SIZE (256U * 1024U)
@@ -190,7 +192,7 @@ static void add_adopted(void) {
                         /* Whoever serves it sees a client that is gone. */
                         session_ref(s);
                         if (add_session(s) < 0)
-                                (void)session_lose(s);
+                                (void)turn_lose(s);
                         session_unref(s);
                 }
         } while (s != NULL);
@@ -283,7 +285,7 @@ static int serve_sessions(void) {
 
 /* Sends every client away; after STOP_NSEC those too that do not take their last bytes. */
 static void stop_sessions(void) {
-        int64_t now = session_now_ns();
+        int64_t now = clock_now_ns();
         Session *next;
 
         if (listener.stop_at_ns == 0) {
@@ -485,7 +487,7 @@ static void *later_main(void *arg) {
 
 int listener_open_later(double delay_sec, const Service *service) {
         Later *later = malloc(sizeof(*later));
-        int64_t at = session_now_ns() + (int64_t)(delay_sec * 1e9);
+        int64_t at = clock_now_ns() + (int64_t)(delay_sec * 1e9);
         int r;
 
         if (later == NULL)
@@ -527,24 +529,24 @@ void listener_close(void) {
 }
 
 void listener_stop(void) {
-        int64_t until = session_now_ns() + STOP_NSEC;
+        int64_t until = clock_now_ns() + STOP_NSEC;
 
         pthread_mutex_lock(&listener.lock);
         listener.finished = true;
-        while (listener.opening && session_now_ns() < until)
-                (void)wait_change(until - session_now_ns());
+        while (listener.opening && clock_now_ns() < until)
+                (void)wait_change(until - clock_now_ns());
         endpoint_close(&listener.endpoint);
         listener.stopping = listener.thread;
         pthread_mutex_unlock(&listener.lock);
         wake_ring();
 
         pthread_mutex_lock(&listener.lock);
-        while (listener.thread && session_now_ns() < until)
-                (void)wait_change(until - session_now_ns());
+        while (listener.thread && clock_now_ns() < until)
+                (void)wait_change(until - clock_now_ns());
         /* They have been told; one that runs code is left to the interpreter. */
-        until = session_now_ns() + STOP_CONSOLES_NSEC;
-        while (listener.n_consoles > 0 && session_now_ns() < until)
-                (void)wait_change(until - session_now_ns());
+        until = clock_now_ns() + STOP_CONSOLES_NSEC;
+        while (listener.n_consoles > 0 && clock_now_ns() < until)
+                (void)wait_change(until - clock_now_ns());
         pthread_mutex_unlock(&listener.lock);
 }
 

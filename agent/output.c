@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "agent/clock.h"
 #include "agent/output.h"
 #include "agent/wake.h"
 #include "lib/console.h"
@@ -245,4 +246,21 @@ int output_write(Session *s, uint32_t type, const char *data, size_t n) {
         }
         output_flush(s); /* who had something to send meanwhile could not */
         return r;
+}
+
+void output_wait_room(Session *s, size_t n, bool interruptible) {
+        SessionStall stall = {};
+
+        pthread_mutex_lock(&s->lock);
+        while (!s->lost && !(interruptible && s->interrupted) && !queue_fits(&s->queue, n)) {
+                int64_t until = clock_now_ns() + STALL_STEP_MSEC * CLOCK_NSEC_PER_MSEC;
+
+                if (session_stalled(s, &stall)) {
+                        s->lost = true; /* the I/O thread empties the queue and closes */
+                        break;
+                }
+                session_wait_until(s, until);
+        }
+        pthread_mutex_unlock(&s->lock);
+        wake_ring();
 }

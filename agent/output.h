@@ -36,7 +36,11 @@ bool output_writes(const Session *s);
 
 /*
  * Sends all this, after what is queued. Waits for the client as long as it takes anything. Console thread,
- * GIL not held, between session_begin_wait() and session_end_wait(). 0, SESSION_E_LOST,
+ * GIL not held, between turn_begin_wait() and turn_end_wait(). 0, SESSION_E_LOST,
  * SESSION_E_INTERRUPTED.
  */
 int output_write(Session *s, uint32_t type, const char *data, size_t n);
+
+/* GIL not held. Returns when there is room for @n, when the session is lost, or, if that is wanted, on
+ * an interrupt. */
+void output_wait_room(Session *s, size_t n, bool interruptible);

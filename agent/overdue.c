@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/clock.h"
 #include "agent/jsonbuf.h"
 #include "agent/output.h"
 #include "agent/stuck.h"
@@ -29,7 +30,7 @@ typedef struct Job {
 void overdue_begin(Wish *w, bool always, bool at_once) {
         w->state = WISH_WAITS;
         w->always = always;
-        w->begun_ns = session_now_ns();
+        w->begun_ns = clock_now_ns();
         w->due_ns = w->begun_ns + (at_once ? 0 : OVERDUE_MSEC * INT64_C(1000000));
 }
 
@@ -65,7 +66,7 @@ static bool send_piece(Session *s, const char *data, size_t n) {
 
                 if (r != SESSION_E_FULL)
                         return r == 0;
-                session_wait_room(s, n, true);
+                output_wait_room(s, n, true);
                 pthread_mutex_lock(&s->lock);
                 interrupted = s->interrupted;
                 pthread_mutex_unlock(&s->lock);
@@ -125,7 +126,7 @@ void overdue_answer(Session *s, bool gil, const char *text, size_t n_text, const
                 end_wish(s, &s->asked);
         else
                 while (offer_answer(s, b.data, b.n_data) == SESSION_E_FULL)
-                        session_wait_room(s, b.n_data, false);
+                        output_wait_room(s, b.n_data, false);
         jsonbuf_done(&b);
 }
 
@@ -191,7 +192,7 @@ static int serve(Session *s, Wish *w) {
 
         pthread_mutex_lock(&s->lock);
         if (w->state == WISH_WAITS && !s->lost) {
-                int64_t left = w->due_ns - session_now_ns();
+                int64_t left = w->due_ns - clock_now_ns();
 
                 overdue = left <= 0;
                 if (overdue)

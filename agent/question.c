@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/clock.h"
 #include "agent/complete.h"
 #include "agent/gil.h"
 #include "agent/health.h"
 #include "agent/jsonbuf.h"
+#include "agent/output.h"
 #include "agent/question.h"
 #include "agent/taskanswer.h"
 #include "agent/thread.h"
@@ -47,7 +49,7 @@ static size_t find_maker(uint32_t type) {
 }
 
 static void set_due(Question *q, int msec) {
-        q->due_ns = session_now_ns() + msec * INT64_C(1000000);
+        q->due_ns = clock_now_ns() + msec * INT64_C(1000000);
 }
 
 /* Under the lock. 0, or SESSION_E_*. */
@@ -102,7 +104,7 @@ static void send_answer(Session *s, const char *json, size_t n) {
                         s->question.state = QUESTION_NONE;
                 pthread_mutex_unlock(&s->lock);
                 if (r == SESSION_E_FULL)
-                        session_wait_room(s, n, false);
+                        output_wait_room(s, n, false);
         } while (r == SESSION_E_FULL);
         wake_ring();
 }
@@ -178,7 +180,7 @@ int question_begin(Session *s, uint32_t type, uint32_t id) {
                 free(q->payload);
                 *q = (Question){
                         .state = QUESTION_WAITS,
-                        .begun_ns = session_now_ns(),
+                        .begun_ns = clock_now_ns(),
                         .type = type,
                         .id = id,
                         .payload = payload,
@@ -251,7 +253,7 @@ int question_serve(Session *s) {
         pthread_mutex_lock(&s->lock);
         state = s->lost ? QUESTION_NONE : s->question.state;
         type = s->question.type;
-        left = s->question.due_ns - session_now_ns();
+        left = s->question.due_ns - clock_now_ns();
         pthread_mutex_unlock(&s->lock);
 
         if (state != QUESTION_WAITS && state != QUESTION_BEGUN)

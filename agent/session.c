@@ -12,22 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/clock.h"
 #include "agent/figures.h"
 #include "agent/session.h"
 #include "agent/wake.h"
 #include "lib/console.h"
 
-/* How often a waiting thread looks whether the client takes anything. */
-#define STALL_STEP_NSEC 500000000L
 /* So many copies do not wait for more to come. */
 #define COPIES_URGENT (QUEUE_COPIES_MAX / 4)
-
-int64_t session_now_ns(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 Session *session_new_consume(int fd, const Peer *peer, bool framed) {
         Session *s = calloc(1, sizeof(*s));
@@ -247,40 +239,8 @@ void session_offer_aside(Session *s, uint32_t run_id, uint32_t type, const void 
         wake_ring();
 }
 
-/* Takes the flag if it is set. Under the lock. */
-static int take_interrupt(Session *s) {
-        if (!s->interrupted)
-                return 0;
-        s->interrupted = false;
-        return SESSION_E_INTERRUPTED;
-}
-
-/* Whoever looks whether code takes notice sees it. Under the lock. */
-static void next_turn(Session *s) {
-        s->turn++;
-        if (s->errand)
-                pthread_cond_broadcast(&s->changed);
-}
-
-void session_begin_wait(Session *s) {
-        pthread_mutex_lock(&s->lock);
-        s->waiting = true;
-        next_turn(s);
-        pthread_mutex_unlock(&s->lock);
-}
-
-int session_end_wait(Session *s) {
-        int r;
-
-        pthread_mutex_lock(&s->lock);
-        s->waiting = false;
-        r = take_interrupt(s);
-        pthread_mutex_unlock(&s->lock);
-        return r;
-}
-
 bool session_stalled(Session *s, SessionStall *stall) {
-        int64_t now = session_now_ns();
+        int64_t now = clock_now_ns();
         int n_unread = 0;
 
         /* What the peer has not read yet: it shrinks long before the socket polls writable. */
@@ -291,161 +251,4 @@ bool session_stalled(Session *s, SessionStall *stall) {
                 return false;
         }
         return now - stall->since_ns >= SESSION_STALL_SEC * INT64_C(1000000000);
-}
-
-void session_wait_room(Session *s, size_t n, bool interruptible) {
-        SessionStall stall = {};
-
-        pthread_mutex_lock(&s->lock);
-        while (!s->lost && !(interruptible && s->interrupted) && !queue_fits(&s->queue, n)) {
-                int64_t until = session_now_ns() + STALL_STEP_NSEC;
-
-                if (session_stalled(s, &stall)) {
-                        s->lost = true; /* the I/O thread empties the queue and closes */
-                        break;
-                }
-                session_wait_until(s, until);
-        }
-        pthread_mutex_unlock(&s->lock);
-        wake_ring();
-}
-
-int session_wait_flag(Session *s, const bool *flag) {
-        int r = 0;
-
-        pthread_mutex_lock(&s->lock);
-        while (!*flag && !s->lost && (r = take_interrupt(s)) == 0)
-                pthread_cond_wait(&s->changed, &s->lock);
-        if (*flag)
-                r = 0;
-        else if (s->lost)
-                r = SESSION_E_LOST;
-        pthread_mutex_unlock(&s->lock);
-        return r;
-}
-
-void session_raise_flag(Session *s, bool *flag) {
-        pthread_mutex_lock(&s->lock);
-        *flag = true;
-        pthread_cond_broadcast(&s->changed);
-        pthread_mutex_unlock(&s->lock);
-}
-
-int session_begin_code(Session *s) {
-        int r;
-
-        pthread_mutex_lock(&s->lock);
-        r = take_interrupt(s);
-        s->running = r == 0;
-        next_turn(s);
-        pthread_mutex_unlock(&s->lock);
-        return r;
-}
-
-int session_resume_code(Session *s) {
-        int r;
-
-        pthread_mutex_lock(&s->lock);
-        r = s->lost ? SESSION_E_LOST : 0;
-        s->running = r == 0;
-        next_turn(s);
-        pthread_mutex_unlock(&s->lock);
-        return r;
-}
-
-void session_end_code(Session *s) {
-        pthread_mutex_lock(&s->lock);
-        s->running = false;
-        next_turn(s);
-        pthread_mutex_unlock(&s->lock);
-}
-
-bool session_take_interrupt(Session *s, unsigned long *ret_thread_id, uint64_t *ret_turn) {
-        bool taken;
-
-        pthread_mutex_lock(&s->lock);
-        taken = s->interrupted && s->running && !s->waiting;
-        s->errand = taken;
-        if (taken) {
-                s->interrupted = false;
-                *ret_thread_id = s->thread_id;
-                *ret_turn = s->turn;
-        }
-        pthread_mutex_unlock(&s->lock);
-        return taken;
-}
-
-int session_wait_notice(Session *s, uint64_t turn, int64_t until_ns) {
-        struct timespec until = { .tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000 };
-        int r = 0;
-
-        pthread_mutex_lock(&s->lock);
-        while (s->turn == turn && !s->interrupted && r == 0)
-                r = -pthread_cond_timedwait(&s->changed, &s->lock, &until);
-        /* Asked again, perhaps for code that has begun meanwhile: no other errand is sent for it. */
-        if (s->interrupted && s->running && !s->waiting)
-                r = SESSION_E_INTERRUPTED;
-        else if (s->turn != turn)
-                r = 0;
-        s->errand = r != 0;
-        pthread_mutex_unlock(&s->lock);
-        return r;
-}
-
-bool session_take_over(Session *s, uint64_t turn, unsigned long thread_id) {
-        bool taken;
-
-        pthread_mutex_lock(&s->lock);
-        s->errand = false;
-        taken = s->turn == turn && !s->stays;
-        if (taken) {
-                s->running = false;
-                s->turn++;
-                s->interrupted = false;
-                s->thread_id = thread_id;
-        }
-        pthread_mutex_unlock(&s->lock);
-        return taken;
-}
-
-void session_errand_failed(Session *s) {
-        pthread_mutex_lock(&s->lock);
-        s->errand = false;
-        pthread_mutex_unlock(&s->lock);
-}
-
-/* Under the lock. */
-static bool interrupt(Session *s) {
-        bool send;
-
-        inbox_clear(&s->inbox);
-        if (s->run == SESSION_RUNS_NOTHING)
-                return false;
-        s->interrupted = true;
-        session_notify(s);
-        send = s->running && !s->errand;
-        s->errand |= send;
-        return send;
-}
-
-bool session_interrupt(Session *s) {
-        bool send;
-
-        pthread_mutex_lock(&s->lock);
-        send = interrupt(s);
-        pthread_mutex_unlock(&s->lock);
-        return send;
-}
-
-bool session_lose(Session *s) {
-        bool send;
-
-        pthread_mutex_lock(&s->lock);
-        send = interrupt(s);
-        s->lost = true;
-        if (!s->sending)
-                queue_clear(&s->queue); /* else who sends does it */
-        session_notify(s);
-        pthread_mutex_unlock(&s->lock);
-        return send;
 }

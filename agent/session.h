@@ -4,14 +4,12 @@
 /*
  * One client's connection: what it typed, what waits to be sent to it, and what runs for it.
  *
- * Two threads meet here. The I/O thread (listener.c) reads, sends, adds, removes; it calls no
- * Python API. The console thread (console.c) exists while something runs for the client, and holds
- * the GIL only to run code. The session's lock is a leaf: nobody takes the GIL, the listener's lock
- * or another session's under it, so that it may be taken with the GIL held.
+ * Two threads meet here. The I/O thread (listener.h) reads, sends, adds, removes; it calls no
+ * Python API. The console thread (console.h) exists while something runs for the client, and holds
+ * the GIL only to run code; turn.h says what it is at.
  *
- * An interrupt is a flag that exactly one of three takes: who waits for input or room, who is about
- * to run code, or the errand that raises KeyboardInterrupt in running code (interrupt.h). Of code that
- * takes no notice the errand takes the session over: its thread is the console thread from then on.
+ * The session's lock is a leaf: nobody takes the GIL, the listener's lock or another session's under it,
+ * so that it may be taken with the GIL held.
  */
 
 #include <pthread.h>
@@ -31,7 +29,7 @@
 
 enum {
         _SESSION_E_SUCCESS,
-        SESSION_E_FULL,        /* no room now: session_wait_room() */
+        SESSION_E_FULL,        /* no room now: output_wait_room() */
         SESSION_E_LOST,        /* the client is gone, or lost its session: discard */
         SESSION_E_END,         /* end of input */
         SESSION_E_INTERRUPTED, /* the client asks to interrupt; the flag was taken */
@@ -170,7 +168,7 @@ void session_watch(Session *s);
 /* Something has changed for who waits. Under the lock. */
 void session_notify(Session *s);
 
-/* Waits for a change until then (session_now_ns()). Under the lock, which it lets go of meanwhile. */
+/* Waits for a change until then (clock_now_ns()). Under the lock, which it lets go of meanwhile. */
 void session_wait_until(Session *s, int64_t ns);
 
 /*
@@ -217,50 +215,5 @@ SessionUrgency session_copy(Session *s, const void *data, size_t n, bool is_stde
  * Any thread. */
 void session_offer_aside(Session *s, uint32_t run_id, uint32_t type, const void *data, size_t n);
 
-/*
- * The console thread waits like this: session_begin_wait() with the GIL, one wait without it
- * (here, in input.h, in output.h), session_end_wait() with it again. The last returns 0 or SESSION_E_INTERRUPTED.
- */
-void session_begin_wait(Session *s);
-int session_end_wait(Session *s);
-/* GIL not held. Returns when there is room for @n, when the session is lost, or, if that is wanted, on
- * an interrupt. */
-void session_wait_room(Session *s, size_t n, bool interruptible);
-
-/* User code begins. GIL held. 0 or SESSION_E_INTERRUPTED (then it must not). */
-int session_begin_code(Session *s);
-/* As session_begin_code(), for what belongs to code that has run (its exception's text): an earlier
- * interrupt is left for whoever comes next. 0 or SESSION_E_LOST (nobody wants to know). */
-int session_resume_code(Session *s);
-/* User code is over. GIL held. */
-void session_end_code(Session *s);
-
-/* The errand's question, GIL held: is there code to interrupt? Then the flag is taken, and the errand
- * goes on with session_wait_notice(). Else it is over. */
-bool session_take_interrupt(Session *s, unsigned long *ret_thread_id, uint64_t *ret_turn);
-/* Waits until the code of that turn has noticed: then 0, and the errand is over. GIL not held.
- * SESSION_E_INTERRUPTED: the client asks again; -ETIMEDOUT. */
-int session_wait_notice(Session *s, uint64_t turn, int64_t until_ns);
-/* The calling thread, which is the errand's, is the console thread from now on, if the code of that turn
- * still runs. The errand is over either way. GIL held. */
-bool session_take_over(Session *s, uint64_t turn, unsigned long thread_id);
-
-/* None could be sent: the next interrupt tries again. I/O thread. */
-void session_errand_failed(Session *s);
-
-/* GIL not held. Waits until the flag is set. 0, SESSION_E_INTERRUPTED, SESSION_E_LOST. */
-int session_wait_flag(Session *s, const bool *flag);
-/* Sets it. Any thread. */
-void session_raise_flag(Session *s, bool *flag);
-
-/* The client asks to interrupt: discards what it typed. True if an errand must be sent. I/O thread. */
-bool session_interrupt(Session *s);
-
-/* The client is gone: as session_interrupt(), and nothing is read or sent any more. I/O thread. */
-bool session_lose(Session *s);
-
 /* True if the client has taken nothing for SESSION_STALL_SEC. Under the lock. */
 bool session_stalled(Session *s, SessionStall *stall);
-
-/* Nanoseconds of CLOCK_MONOTONIC. */
-int64_t session_now_ns(void);

@@ -22,6 +22,7 @@
 #include "agent/overdue.h"
 #include "agent/question.h"
 #include "agent/runner.h"
+#include "agent/turn.h"
 #include "lib/console.h"
 #include "lib/frame.h"
 
@@ -48,7 +49,7 @@ static int start(Session *s) {
 }
 
 static void interrupt(Session *s) {
-        session_errand_failed(s);
+        turn_errand_failed(s);
 }
 
 int ask_stacks(Session *s, uint32_t id, bool always, bool at_once, bool locals) {
@@ -157,9 +158,9 @@ static long take_step(Session *s, FrameScanner *scanner, const uint8_t *data, si
                 return 1;
         case STEP_CODE:
                 if (s->running)
-                        session_end_code(s);
+                        turn_end_code(s);
                 else if (s->run != SESSION_RUNS_NOTHING)
-                        (void)session_begin_code(s);
+                        (void)turn_begin_code(s);
                 return 1;
         default:
                 refuses = amount & 1;
@@ -193,7 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
         while (!queue_empty(&s->queue))
                 send_queued(s, &scanner, SIZE_MAX);
-        (void)session_lose(s);
+        (void)turn_lose(s);
         (void)session_unref(s);
         return 0;
 }
