@@ -115,6 +115,7 @@ void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n
 
         s->client_fd = client_fd;
         s->state = SESSION_RELAYING;
+        s->facts.last_input = recorder_clock();
         if (flow_init(&s->to_agent, loop, client_fd, s->agent_fd, true, s->facts.framed, &s->record,
                       &handler, s) < 0 ||
             flow_init(&s->to_client, loop, s->agent_fd, client_fd, false, s->facts.framed, &s->record,

@@ -439,12 +439,13 @@ def test_a_session_that_has_lasted_too_long_is_ended(key, reason):
     with Daemon(config=f"{key}=300ms") as daemon, standin(daemon.scan) as peer:
         assert peer.do("listen()") == "None"
         daemon.wait_state(peer.pid, "live")
+        begun = time.monotonic()
         with attach_framed(daemon, peer) as console:
             assert notice(console) == {"kind": "end", "text": reason}
+            assert time.monotonic() - begun >= 0.3
             assert console.frame() is None
         end, _ = daemon.ended(console.session)
         assert end["MANHOLE_REASON"] == reason
-        assert int(end["MANHOLE_USEC"]) >= 300000
 
 
 def test_who_types_is_not_idle_and_output_is_no_typing():
