@@ -2,6 +2,7 @@
 #include "agent/changed.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,9 @@
 
 #define NSEC_PER_SEC 1000000000LL
 
-/* Of CLOCK_REALTIME; 0: not known, and then nothing has changed. */
-static long long started_ns;
+/* Of CLOCK_REALTIME; 0: not asked yet, UNKNOWN: nothing has changed then. */
+#define UNKNOWN (-1LL)
+static atomic_llong started_ns;
 
 static long long clock_ns(clockid_t clock) {
         struct timespec now;
@@ -41,13 +43,13 @@ static long long read_start(void) {
 void changed_setup(void) {
         long long ticks, tick_ns = NSEC_PER_SEC / sysconf(_SC_CLK_TCK);
 
-        if (started_ns != 0)
+        if (atomic_load(&started_ns) != 0)
                 return;
         ticks = read_start();
-        if (ticks < 0)
-                return;
         /* The end of that tick: what was written just before must not count. */
-        started_ns = (ticks + 1) * tick_ns + clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+        atomic_store(&started_ns, ticks < 0 ? UNKNOWN
+                                            : (ticks + 1) * tick_ns + clock_ns(CLOCK_REALTIME) -
+                                                      clock_ns(CLOCK_BOOTTIME));
 }
 
 bool changed_look(int fd, const char *path, struct statx *ret) {
@@ -56,11 +58,12 @@ bool changed_look(int fd, const char *path, struct statx *ret) {
 }
 
 static bool is_later(const struct statx_timestamp *t) {
-        return t->tv_sec * NSEC_PER_SEC + t->tv_nsec > started_ns;
+        return t->tv_sec * NSEC_PER_SEC + t->tv_nsec > atomic_load(&started_ns);
 }
 
 bool changed_since(const struct statx *file) {
-        if (started_ns == 0)
+        changed_setup();
+        if (atomic_load(&started_ns) == UNKNOWN)
                 return false;
         return is_later(&file->stx_mtime) ||
                ((file->stx_mask & STATX_BTIME) != 0 && is_later(&file->stx_btime));

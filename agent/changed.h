@@ -14,8 +14,8 @@
 /* Shown in place of a line. */
 #define CHANGED_REMARK "[source file changed after the process started]"
 
-/* Notes when the program started: once, and a child after fork has it from its parent, which loaded
- * what both run. */
+/* Notes when the program started, for as long as there is a /proc: once, and a child after fork has it
+ * from its parent, which loaded what both run. Any thread, also at a time. */
 void changed_setup(void);
 
 /* Looks at a file: at @path, or where that is empty at @fd. False when it cannot be had. */

@@ -15,12 +15,14 @@
 #include "agent/log.h"
 #include "agent/redirect.h"
 #include "agent/stuck.h"
+#include "agent/thread.h"
 
 static struct {
         void (*native)(void), (*python)(void);
 } then;
 
 static void prepare(void) {
+        thread_fork_prepare();
         listener_fork_prepare();
         gil_fork_prepare();
         history_fork_prepare();
@@ -38,6 +40,7 @@ static void in_child(void) {
         history_fork_child();
         gil_fork_child();
         log_reset();
+        thread_fork_child();
         stuck_fork_child();
         handover_fork_child();
         listener_fork_child(c != NULL ? c->session : NULL);

@@ -10,6 +10,8 @@
 
 /* How far into the interpreter's structures it is looked for: it has been within 8 KB. */
 #define SCAN_SIZE (16U * 1024U)
+/* At a time: a page of stack that nobody has used yet takes longer to get than to copy. */
+#define PIECE_SIZE 1024U
 #define THREAD_STATE_SIZE 512U
 
 /* How CPython's begins. What follows are a number, and conditions and mutexes to wait for. */
@@ -39,15 +41,19 @@ static size_t find_thread_id(uintptr_t state) {
 
 /* What is ours now: the interval, our own thread state, locked. */
 static uintptr_t find_gil(uintptr_t begin, unsigned long interval, uintptr_t state) {
-        unsigned long words[SCAN_SIZE / sizeof(unsigned long)];
-        size_t n = begin != 0 ? task_peek(begin, words, sizeof(words)) / sizeof(words[0]) : 0;
+        unsigned long words[(PIECE_SIZE + sizeof(Gil)) / sizeof(unsigned long)];
+        uintptr_t end = begin != 0 ? begin + SCAN_SIZE : 0;
 
-        for (size_t i = 0; i + sizeof(Gil) / sizeof(words[0]) <= n; i++) {
-                Gil gil;
+        for (; begin < end; begin += PIECE_SIZE) {
+                size_t n = task_peek(begin, words, sizeof(words)) / sizeof(words[0]);
 
-                memcpy(&gil, &words[i], sizeof(gil));
-                if (gil.interval == interval && gil.last_holder == state && gil.locked == 1)
-                        return begin + i * sizeof(words[0]);
+                for (size_t i = 0; i + sizeof(Gil) / sizeof(words[0]) <= n; i++) {
+                        Gil gil;
+
+                        memcpy(&gil, &words[i], sizeof(gil));
+                        if (gil.interval == interval && gil.last_holder == state && gil.locked == 1)
+                                return begin + i * sizeof(words[0]);
+                }
         }
         return 0;
 }

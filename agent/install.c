@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/activation.h"
+#include "agent/changed.h"
 #include "agent/console.h"
 #include "agent/errors.h"
 #include "agent/fork.h"
@@ -16,6 +17,7 @@
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/options.h"
+#include "agent/peer.h"
 #include "agent/runner.h"
 #include "agent/settings.h"
 #include "agent/shutdown.h"
@@ -152,7 +154,6 @@ static int make_ready(void) {
         if (install.ready)
                 return 0;
         stuck_setup();
-        thread_prepare_exit();
         runner_set(&console_runner);
         if (gil_setup() < 0 || fork_setup(after_fork, after_fork_python) < 0 || describe_interpreter() < 0 ||
             register_at_exit() < 0)
@@ -163,6 +164,13 @@ static int make_ready(void) {
 
 bool install_is_ready(void) {
         return install.ready;
+}
+
+/* What else the I/O thread does first. */
+static void prepare_without_thread(void) {
+        thread_prepare_exit();
+        changed_setup();
+        peer_prepare();
 }
 
 /* The words are python-manhole's, which replaces the functions; here a handler of the C library sees
@@ -255,13 +263,13 @@ PyObject *install_install(PyObject *self, PyObject *args) {
         number = ++install.number;
         thread_block(o.blocked);
         log_configure(o.verbose, o.verbose_fd, o.verbose_object);
-        if (first)
+        if (first && o.verbose)
                 warn_of_namesake(self);
         log_fork(&o);
         /* The application wins: without a socket it runs on, and the log says why. */
-        if (o.thread)
-                (void)listener_open(o.socket_path != NULL ? PyBytes_AsString(o.socket_path) : NULL,
-                                    &o.service);
+        if (!o.thread ||
+            listener_open(o.socket_path != NULL ? PyBytes_AsString(o.socket_path) : NULL, &o.service) < 0)
+                prepare_without_thread();
 
         options_done(&old);
         log_flush();

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/changed.h"
 #include "agent/clock.h"
 #include "agent/connection.h"
 #include "agent/endpoint.h"
@@ -17,6 +18,7 @@
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/overdue.h"
+#include "agent/peer.h"
 #include "agent/question.h"
 #include "agent/reserve.h"
 #include "agent/thread.h"
@@ -327,6 +329,11 @@ static void *io_main(void *arg) {
         bool stopping;
 
         thread_set_name("Manhole");
+        /* Here, so that install() need not wait for it. */
+        thread_prepare_exit();
+        changed_setup();
+        peer_prepare();
+
         pthread_mutex_lock(&listener.lock);
         listener.thread_id = (unsigned long)pthread_self();
         listener.native_id = gettid();
@@ -407,7 +414,6 @@ static int open_endpoint(const char *path, const Service *service, const unsigne
                 snprintf(own_path, sizeof(own_path), "/tmp/manhole-%ld", (long)getpid());
                 path = own_path;
         }
-        peer_prepare();
         r = endpoint_open(&endpoint, path, service->root_only);
         if (r < 0) {
                 log_line("Failed to bind %s: %s", path, strerror(-r));

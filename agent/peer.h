@@ -18,7 +18,7 @@ typedef struct Peer {
 int peer_read(int fd, Peer *ret);
 
 /* Learns what peer_allowed() has to know of this process's user namespace: later there may be no
- * descriptor left to read it. When a socket is opened. */
+ * descriptor left to read it. Any thread. */
 void peer_prepare(void);
 
 /* Only our own effective uid, and root; or root alone. */

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/changed.h"
 #include "agent/clock.h"
 #include "agent/holder.h"
 #include "agent/source.h"
@@ -69,7 +68,6 @@ void stuck_setup(void) {
 
         if (value == NULL || !parse_size(value, &limit))
                 limit = LIMIT_DEFAULT;
-        changed_setup();
         dump_setup();
         holder_setup();
 }

@@ -21,6 +21,15 @@
 /* A main thread sets its mask when it starts, if ever; to read it takes longer than a short line. */
 #define MASK_AGE_NSEC INT64_C(1000000000)
 
+/* Who forks while a library is loaded in the same thread (from its constructor) would wait for itself. */
+#define LOAD_NSEC 50000000
+
+static struct {
+        pthread_mutex_t lock; /* leaf: nothing is called under it */
+        pthread_cond_t changed;
+        unsigned n_loading;
+} library = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
 /* A bit each, from signal 1. */
 static _Atomic uint64_t blocked = UINT64_MAX;
 
@@ -47,7 +56,35 @@ static void native_mask(const sigset_t *inherited, sigset_t *ret) {
 }
 
 void thread_prepare_exit(void) {
+        pthread_mutex_lock(&library.lock);
+        library.n_loading++;
+        pthread_mutex_unlock(&library.lock);
+
         (void)dlopen("libgcc_s.so.1", RTLD_NOW);
+
+        pthread_mutex_lock(&library.lock);
+        library.n_loading--;
+        pthread_cond_broadcast(&library.changed);
+        pthread_mutex_unlock(&library.lock);
+}
+
+void thread_fork_prepare(void) {
+        struct timespec until;
+
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOAD_NSEC;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_mutex_lock(&library.lock);
+        while (library.n_loading > 0 && pthread_cond_timedwait(&library.changed, &library.lock, &until) == 0)
+                ;
+        pthread_mutex_unlock(&library.lock);
+}
+
+void thread_fork_child(void) {
+        pthread_mutex_init(&library.lock, NULL);
+        pthread_cond_init(&library.changed, NULL);
+        library.n_loading = 0;
 }
 
 int thread_start(ThreadRun run, void *arg, size_t stack_size) {

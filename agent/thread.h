@@ -23,9 +23,14 @@ void thread_block(uint64_t signals);
 /*
  * CPython ends threads that come too late by pthread_exit(). The C library loads libgcc_s for that then
  * and there, and aborts the process where it cannot: without a descriptor or memory, or under another
- * root. So it is loaded now. Once, any thread.
+ * root. So it is loaded now, while a fork() waits. Any thread that may take some 0.2 ms.
  */
 void thread_prepare_exit(void);
+
+/* Before fork(): waits for a thread_prepare_exit() that is on its way, or the child would have half a
+ * library. In the child: forgets it. */
+void thread_fork_prepare(void);
+void thread_fork_child(void);
 
 /* Starts a detached thread. @stack_size 0 asks for the default. Any thread. 0 or negative errno. */
 int thread_start(ThreadRun run, void *arg, size_t stack_size);
