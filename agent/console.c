@@ -9,6 +9,7 @@
 
 #include "agent/client.h"
 #include "agent/console.h"
+#include "agent/consoles.h"
 #include "agent/credentials.h"
 #include "agent/evaluate.h"
 #include "agent/gil.h"
@@ -164,12 +165,12 @@ static void name_thread(const Session *s) {
 /* Consumes the thread's reference. */
 static void end_thread_consume(Session *s, bool left) {
         if (left) {
-                listener_left_ends();
+                consoles_end_left();
                 session_unref(s);
                 return;
         }
         log_line("DONE.");
-        listener_console_ends(s);
+        consoles_end(s);
         session_unref(s);
         log_line("Cleaned up.");
 }
@@ -201,7 +202,7 @@ int console_attend(Session *s) {
         log_accepted(s);
         r = serve(s, &left);
         log_line("DONE.");
-        listener_console_ends(s);
+        consoles_end(s);
         session_unref(s);
         return r;
 }
@@ -266,7 +267,7 @@ static int start_thread(Session *s) {
         int r = start_native(console_main, s);
 
         if (r < 0) {
-                listener_console_ends(s);
+                consoles_end(s);
                 session_unref(s);
         }
         return r;
@@ -282,7 +283,7 @@ void console_start_thread(Session *s) {
 }
 
 static int start(Session *s) {
-        if (!listener_console_begins(s))
+        if (!consoles_begin(s))
                 return -EAGAIN;
         return handover_offer(s) ? 0 : start_thread(session_ref(s));
 }

@@ -8,7 +8,7 @@
 #include "agent/errors.h"
 #include "agent/gil.h"
 #include "agent/hooks.h"
-#include "agent/listener.h"
+#include "agent/consoles.h"
 #include "agent/log.h"
 #include "agent/peer.h"
 #include "agent/pysocket.h"
@@ -121,7 +121,7 @@ static void *ask_main(void *arg) {
                 gil_give(state);
         }
         session_judge(s, allowed);
-        listener_console_ends(s);
+        consoles_end(s);
         session_unref(s);
         return NULL;
 }
@@ -129,12 +129,12 @@ static void *ask_main(void *arg) {
 int credentials_ask(Session *s) {
         int r;
 
-        if (!listener_console_begins(s))
+        if (!consoles_begin(s))
                 return -EAGAIN;
         session_ref(s);
         r = thread_start(ask_main, s, 0);
         if (r < 0) {
-                listener_console_ends(s);
+                consoles_end(s);
                 session_unref(s);
         }
         return r;

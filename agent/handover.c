@@ -2,7 +2,9 @@
 #include "agent/handover.h"
 
 #include <pthread.h>
-#include <time.h>
+
+#include "agent/clock.h"
+#include "agent/thread.h"
 
 static struct {
         pthread_mutex_t lock; /* leaf */
@@ -34,17 +36,11 @@ static Session *take(void) {
 }
 
 Session *handover_wait(int msec) {
-        struct timespec until;
         Session *s;
-
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += msec * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
 
         pthread_mutex_lock(&handover.lock);
         if (handover.session == NULL)
-                pthread_cond_timedwait(&handover.changed, &handover.lock, &until);
+                (void)thread_wait(&handover.changed, &handover.lock, msec * CLOCK_NSEC_PER_MSEC);
         s = take();
         pthread_mutex_unlock(&handover.lock);
         return s;

@@ -14,6 +14,7 @@
 #include "agent/framed.h"
 #include "agent/gil.h"
 #include "agent/jsonbuf.h"
+#include "agent/io.h"
 #include "agent/listener.h"
 #include "agent/log.h"
 #include "agent/options.h"
@@ -352,7 +353,7 @@ PyObject *install_listener_thread(PyObject *self, PyObject *args) {
         pid_t native_id;
         bool alive;
 
-        alive = listener_thread(&id, &native_id);
+        alive = io_thread(&id, &native_id);
         PyEval_RestoreThread(gil);
         if (!alive)
                 Py_RETURN_NONE;

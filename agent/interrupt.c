@@ -6,7 +6,7 @@
 
 #include "agent/clock.h"
 #include "agent/gil.h"
-#include "agent/listener.h"
+#include "agent/consoles.h"
 #include "agent/log.h"
 #include "agent/turn.h"
 
@@ -45,14 +45,14 @@ static bool tell(Session *s, Told *told) {
 
 /* True, with the GIL: it is left. False: too late, or it is left waited for. GIL held. */
 static bool leave_held(Session *s, const Told *told) {
-        if (!listener_left_begins()) {
+        if (!consoles_begin_left()) {
                 log_line("PID:%ld waits for code that takes no interrupt: too many threads were left already.",
                          (long)s->peer.pid);
                 turn_errand_failed(s);
                 return false;
         }
         if (!turn_take_over(s, told->turn, PyThread_get_thread_ident())) {
-                listener_left_ends();
+                consoles_end_left();
                 return false;
         }
         /* The thread runs code, so it is there; the id is the C library's too. */

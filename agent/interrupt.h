@@ -18,7 +18,7 @@
  * the same namespace, and the other one is nobody's. It finishes in the background as a thread of the
  * application would, and ends when its code does. Its client says so (client.h); it keeps the process no
  * longer alive, the session knows nothing of it, and what it raises is not shown. Those that are left are
- * counted: beyond LISTENER_LEFT_MAX a session waits for its code, however long that takes.
+ * counted: beyond CONSOLES_LEFT_MAX a session waits for its code, however long that takes.
  *
  * There is one errand a session, as long as it takes. A session that is lost is no different: then the
  * new console thread finds its input at its end.

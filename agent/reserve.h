@@ -3,7 +3,7 @@
 
 /*
  * A descriptor that is kept for the client who comes when the process has no other: given up to accept
- * it, and taken back when there is one again. Under the listener's lock, or in a child after fork. No
+ * it, and taken back when there is one again. Under the I/O thread's lock, or in a child after fork. No
  * Python API.
  */
 

@@ -3,7 +3,7 @@
 
 /*
  * Who runs code for clients, as the I/O thread sees it. The serving files ask here and know nothing of
- * Python; console.c is the one that answers.
+ * Python; console.h is the one that answers.
  */
 
 #include "agent/session.h"

@@ -4,11 +4,11 @@
 /*
  * One client's connection: what it typed, what waits to be sent to it, and what runs for it.
  *
- * Two threads meet here. The I/O thread (listener.h) reads, sends, adds, removes; it calls no
+ * Two threads meet here. The I/O thread (io.h) reads, sends, adds, removes; it calls no
  * Python API. The console thread (console.h) exists while something runs for the client, and holds
  * the GIL only to run code; turn.h says what it is at.
  *
- * The session's lock is a leaf: nobody takes the GIL, the listener's lock or another session's under it,
+ * The session's lock is a leaf: nobody takes the GIL, the I/O thread's lock or another session's under it,
  * so that it may be taken with the GIL held.
  */
 
@@ -106,7 +106,7 @@ typedef struct Session {
         int accepted_fd; /* for the log: what fd was at first */
         bool framed;
         bool brokered;                   /* keeps the process no longer alive */
-        struct Session *previous, *next; /* listener's list, under its lock */
+        struct Session *previous, *next; /* the I/O thread's list, under its lock */
 
         pthread_mutex_t lock;
         pthread_cond_t changed;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "agent/client.h"
-#include "agent/listener.h"
+#include "agent/io.h"
 #include "lib/console.h"
 
 typedef struct Stream {
@@ -52,7 +52,7 @@ static void copy_out(const Stream *s, PyObject *data) {
         PyErr_Fetch(&type, &value, &traceback);
         bytes = PyUnicode_Check(data) ? client_encode(data) : PyBytes_FromObject(data);
         if (bytes != NULL) {
-                listener_copy(PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes),
+                io_copy(PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes),
                               s->kind == STREAM_STDERR);
                 Py_DECREF(bytes);
         }

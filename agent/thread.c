@@ -55,6 +55,16 @@ static void native_mask(const sigset_t *inherited, sigset_t *ret) {
                 sigdelset(ret, faults[i]);
 }
 
+bool thread_wait(pthread_cond_t *changed, pthread_mutex_t *lock, int64_t nsec) {
+        struct timespec until;
+
+        clock_gettime(CLOCK_REALTIME, &until);
+        nsec += until.tv_nsec;
+        until.tv_sec += nsec / CLOCK_NSEC_PER_SEC;
+        until.tv_nsec = nsec % CLOCK_NSEC_PER_SEC;
+        return pthread_cond_timedwait(changed, lock, &until) == 0;
+}
+
 void thread_prepare_exit(void) {
         pthread_mutex_lock(&library.lock);
         library.n_loading++;
@@ -69,14 +79,8 @@ void thread_prepare_exit(void) {
 }
 
 void thread_fork_prepare(void) {
-        struct timespec until;
-
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += LOAD_NSEC;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
         pthread_mutex_lock(&library.lock);
-        while (library.n_loading > 0 && pthread_cond_timedwait(&library.changed, &library.lock, &until) == 0)
+        while (library.n_loading > 0 && thread_wait(&library.changed, &library.lock, LOAD_NSEC))
                 ;
         pthread_mutex_unlock(&library.lock);
 }

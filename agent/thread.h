@@ -10,7 +10,9 @@
  * nothing about a crash in a console.
  */
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +36,10 @@ void thread_fork_child(void);
 
 /* Starts a detached thread. @stack_size 0 asks for the default. Any thread. 0 or negative errno. */
 int thread_start(ThreadRun run, void *arg, size_t stack_size);
+
+/* Waits up to @nsec for @changed, a condition with the default clock. Under @lock. Any thread. False when
+ * the time is over. */
+bool thread_wait(pthread_cond_t *changed, pthread_mutex_t *lock, int64_t nsec);
 
 /* Names the calling thread for the kernel; cut to 15 bytes. Any thread. */
 void thread_set_name(const char *name);
