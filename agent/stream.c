@@ -5,6 +5,7 @@
 
 #include "agent/client.h"
 #include "agent/io.h"
+#include "agent/lines.h"
 #include "lib/console.h"
 
 typedef struct Stream {
@@ -124,27 +125,6 @@ static PyObject *stream_writelines(PyObject *self, PyObject *lines) {
         Py_RETURN_NONE;
 }
 
-/* A line, or what was left of one; at most @limit characters unless that is negative. */
-static PyObject *take_line(Client *c, Py_ssize_t limit) {
-        PyObject *line = c->leftover, *head;
-        Py_ssize_t n;
-
-        c->leftover = NULL;
-        if (line == NULL)
-                line = client_read_line(c, "");
-        if (line == NULL || limit < 0)
-                return line;
-        n = PyUnicode_GetLength(line);
-        if (n <= limit)
-                return line;
-        head = PyUnicode_Substring(line, 0, limit);
-        c->leftover = PyUnicode_Substring(line, limit, n);
-        Py_DECREF(line);
-        if (c->leftover == NULL)
-                Py_CLEAR(head);
-        return head;
-}
-
 /* Input of a console, for the methods below; others' threads get the original's (stream_getattro). */
 static Client *input_client(PyObject *self) {
         Client *c = stream_client((Stream *)self);
@@ -169,46 +149,20 @@ static PyObject *stream_readline(PyObject *self, PyObject *args) {
         Client *c = input_client(self);
         Py_ssize_t limit;
 
-        if (c == NULL || parse_limit(args, &limit) < 0)
-                return NULL;
-        return take_line(c, limit);
+        return c == NULL || parse_limit(args, &limit) < 0 ? NULL : lines_take(c, limit);
 }
 
 static PyObject *stream_readlines(PyObject *self, PyObject *args) {
-        PyObject *lines = PyList_New(0);
         Client *c = input_client(self);
 
-        while (lines != NULL) {
-                PyObject *line = c == NULL ? NULL : take_line(c, -1);
-                Py_ssize_t n = line == NULL ? 0 : PyUnicode_GetLength(line);
-
-                if (line == NULL || (n > 0 && PyList_Append(lines, line) < 0))
-                        Py_CLEAR(lines);
-                Py_XDECREF(line);
-                if (n == 0)
-                        break;
-        }
-        return lines;
+        return c == NULL ? NULL : lines_take_all(c);
 }
 
 static PyObject *stream_read(PyObject *self, PyObject *args) {
-        PyObject *lines, *empty, *text = NULL;
         Client *c = input_client(self);
         Py_ssize_t limit;
 
-        if (c == NULL || parse_limit(args, &limit) < 0)
-                return NULL;
-        /* A terminal: less than what was asked for is an answer. */
-        if (limit >= 0)
-                return take_line(c, limit);
-
-        lines = stream_readlines(self, NULL);
-        empty = PyUnicode_FromString("");
-        if (lines != NULL && empty != NULL)
-                text = PyUnicode_Join(empty, lines);
-        Py_XDECREF(lines);
-        Py_XDECREF(empty);
-        return text;
+        return c == NULL || parse_limit(args, &limit) < 0 ? NULL : lines_read(c, limit);
 }
 
 static PyObject *stream_none(PyObject *self, PyObject *args) {
@@ -277,7 +231,7 @@ static PyObject *stream_next(PyObject *self) {
         if (stream_client((Stream *)self) == NULL)
                 return original_call(self, "__next__", NULL);
         c = input_client(self);
-        line = c == NULL ? NULL : take_line(c, -1);
+        line = c == NULL ? NULL : lines_take(c, -1);
         if (line != NULL && PyUnicode_GetLength(line) == 0)
                 Py_CLEAR(line);
         return line;
