@@ -28,10 +28,12 @@ static char *make_text(bool locals) {
 
 /* Nothing waits: then the next request gets a thread of its own. */
 static bool retire(Session *s) {
+        bool waits;
+
         pthread_mutex_lock(&s->lock);
-        s->asker = s->asked.state == WISH_WAITS && !s->lost;
+        waits = s->asker = s->asked.state == WISH_WAITS && !s->lost;
         pthread_mutex_unlock(&s->lock);
-        return !s->asker;
+        return !waits;
 }
 
 static void answer(Session *s, char *text) {

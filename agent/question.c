@@ -111,10 +111,12 @@ static void send_answer(Session *s, const char *json, size_t n) {
 
 /* No question waits: then the next one gets a thread of its own. */
 static bool retire(Session *s) {
+        bool waits;
+
         pthread_mutex_lock(&s->lock);
-        s->question.asker = s->question.state == QUESTION_WAITS && !s->lost;
+        waits = s->question.asker = s->question.state == QUESTION_WAITS && !s->lost;
         pthread_mutex_unlock(&s->lock);
-        return !s->question.asker;
+        return !waits;
 }
 
 static void leave(Session *s) {
