@@ -170,9 +170,12 @@ static int take_turn(Session *s, SessionStall *stall) {
                         pthread_cond_wait(&s->changed, &s->lock);
                 else if (queue_empty(&s->queue))
                         break;
-                else if (s->blocked)
-                        s->blocked = wait_writable(s, stall) != 0;
-                else {
+                else if (s->blocked) {
+                        s->sending = true;
+                        if (wait_writable(s, stall) == 0)
+                                s->blocked = false;
+                        end_sending(s, 0);
+                } else {
                         pthread_mutex_unlock(&s->lock);
                         output_flush(s);
                         pthread_mutex_lock(&s->lock);
