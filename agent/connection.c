@@ -78,9 +78,9 @@ Session *connection_admit_consume(int fd, bool room, const Service *service) {
 }
 
 static int start_console(Session *s) {
+        pthread_mutex_lock(&s->lock);
         s->run = SESSION_RUNS_CONSOLE;
         s->open_banner = true;
-        pthread_mutex_lock(&s->lock);
         overdue_begin(&s->opened, false, false);
         pthread_mutex_unlock(&s->lock);
         return runner_start(s);
@@ -89,7 +89,9 @@ static int start_console(Session *s) {
 static int start_function(Session *s) {
         int r = session_give(s);
 
+        pthread_mutex_lock(&s->lock);
         s->run = SESSION_RUNS_FUNCTION;
+        pthread_mutex_unlock(&s->lock);
         return r < 0 ? r : runner_start(s);
 }
 
@@ -99,7 +101,9 @@ static void refuse(Session *s) {
 
         log_line("No thread for a console could be started.");
         (void)output_offer(s, CONSOLE_OUTPUT, text, sizeof(text) - 1);
+        pthread_mutex_lock(&s->lock);
         s->ending = true;
+        pthread_mutex_unlock(&s->lock);
 }
 
 static void start(Session *s) {
@@ -127,7 +131,9 @@ void connection_begin(Session *s) {
                 start(s);
                 return;
         }
+        pthread_mutex_lock(&s->lock);
         s->verdict = SESSION_ASKED;
+        pthread_mutex_unlock(&s->lock);
         s->undecided = true;
         if (runner_ask(s) < 0) {
                 log_line("No thread could be started to check a client's credentials.");

@@ -124,7 +124,9 @@ int console_serve(Session *s, bool *ret_left) {
         };
         int r = 0;
 
+        pthread_mutex_lock(&s->lock);
         s->thread_id = PyThread_get_thread_ident();
+        pthread_mutex_unlock(&s->lock);
         c.redirect_stderr = c.exec || settings_get()->redirect_stderr;
         shutdown_wrap();
         c.globals = namespace_new();
