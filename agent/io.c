@@ -100,7 +100,10 @@ static int add_session(Session *s) {
         s->epoll_fd = io.epoll_fd;
         s->events = event.events;
         r = epoll_ctl(io.epoll_fd, EPOLL_CTL_ADD, s->fd, &event) < 0 ? -errno : 0;
-        session_watch(s);
+        if (r == 0)
+                session_watch(s);
+        else
+                s->epoll_fd = -1; /* whoever serves it outlives this thread, perhaps */
         pthread_mutex_unlock(&s->lock);
         if (r < 0) {
                 log_line("Cannot watch a client: %s", strerror(-r));
@@ -431,13 +434,8 @@ void io_fork_child(Session *current) {
                 if (s->fd >= 0)
                         close(s->fd);
         io.adopted = NULL;
-        if (current != NULL) {
-                pthread_mutex_init(&current->lock, NULL);
-                pthread_cond_init(&current->changed, NULL);
-                current->fd = current->waker_fd = -1;
-                current->sending = current->polling = false;
-                current->lost = true;
-        }
+        if (current != NULL)
+                session_fork_child(current);
 
         endpoint_abandon(&io.endpoint);
         reserve_release();

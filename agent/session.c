@@ -21,9 +21,18 @@
 /* So many copies do not wait for more to come. */
 #define COPIES_URGENT (QUEUE_COPIES_MAX / 4)
 
+static void init_lock(Session *s) {
+        pthread_condattr_t attributes;
+
+        pthread_mutex_init(&s->lock, NULL);
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&s->changed, &attributes);
+        pthread_condattr_destroy(&attributes);
+}
+
 Session *session_new_consume(int fd, const Peer *peer, bool framed) {
         Session *s = calloc(1, sizeof(*s));
-        pthread_condattr_t attributes;
 
         if (s == NULL) {
                 close(fd);
@@ -38,11 +47,7 @@ Session *session_new_consume(int fd, const Peer *peer, bool framed) {
         s->peer = *peer;
         s->framed = framed;
         s->queue.framed = framed;
-        pthread_mutex_init(&s->lock, NULL);
-        pthread_condattr_init(&attributes);
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        pthread_cond_init(&s->changed, &attributes);
-        pthread_condattr_destroy(&attributes);
+        init_lock(s);
         return s;
 }
 
@@ -69,6 +74,15 @@ Session *session_unref(Session *s) {
         pthread_mutex_destroy(&s->lock);
         free(s);
         return NULL;
+}
+
+void session_fork_child(Session *s) {
+        init_lock(s);
+        s->fd = s->waker_fd = -1;
+        s->sending = s->polling = false;
+        s->lost = true;
+        /* Another thread may have been at it: what it holds is lost. */
+        s->inbox = (Inbox){};
 }
 
 void session_watch(Session *s) {

@@ -162,6 +162,9 @@ Session *session_new_consume(int fd, const Peer *peer, bool framed);
 Session *session_ref(Session *s);
 Session *session_unref(Session *s);
 
+/* The session is over for the child, whose descriptors the caller has closed. Child after fork. */
+void session_fork_child(Session *s);
+
 /* Tells epoll what the I/O thread is to hear of. Under the lock. */
 void session_watch(Session *s);
 
