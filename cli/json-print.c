@@ -12,6 +12,7 @@
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 #define INDENT 8
+#define REAL_DIGITS 15 /* 0.1 stays 0.1 */
 
 void json_print(json_t *value, JsonMode mode) {
         size_t flags = mode == JSON_PRETTY ? JSON_INDENT(INDENT) : JSON_COMPACT;
@@ -22,7 +23,7 @@ void json_print(json_t *value, JsonMode mode) {
         /* JSON need not escape what terminals obey, such as U+009B. */
         if (isatty(STDOUT_FILENO))
                 flags |= JSON_ENSURE_ASCII;
-        text = json_dumps(value, flags | JSON_ENCODE_ANY);
+        text = json_dumps(value, flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(REAL_DIGITS));
         if (!text)
                 message_out_of_memory();
         (void)printf("%s\n", text);
