@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -56,11 +57,25 @@ void connection_done(Connection *c) {
         varlink_reader_done(&c->reader);
 }
 
-static int say_lost(int error) {
+static void say(const Connection *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(const Connection *c, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
+        va_list args;
+        int n;
+
+        va_start(args, format);
+        n = vasprintf(&text, format, args);
+        va_end(args);
+        if (n < 0)
+                message_out_of_memory();
+        message_error("%s%s%s", c->about ? c->about : "", c->about ? ": " : "", text);
+}
+
+static int say_lost(const Connection *c, int error) {
         if (error == 0 || error == -ECONNRESET || error == -EPIPE)
-                message_error("manholed ended the connection without an answer");
+                say(c, "manholed ended the connection without an answer");
         else
-                message_error("lost the connection to manholed: %s", strerror(-error));
+                say(c, "lost the connection to manholed: %s", strerror(-error));
         return EXIT_FAILED;
 }
 
@@ -73,7 +88,7 @@ static int wait_ready(Connection *c, short events, uint64_t deadline) {
                 n = ppoll(&p, 1, deadline_left(deadline, &ts), NULL);
         while (n < 0 && errno == EINTR);
         if (n == 0) {
-                message_error("manholed does not answer");
+                say(c, "manholed does not answer");
                 return EXIT_TIMED_OUT;
         }
         return EXIT_DONE;
@@ -94,7 +109,7 @@ static int send_all(Connection *c, const char *data, size_t n, uint64_t deadline
                 } else if (errno == EPIPE || errno == ECONNRESET) {
                         return EXIT_DONE; /* a last word may be there to read: why it was refused */
                 } else if (errno != EINTR) {
-                        return say_lost(-errno);
+                        return say_lost(c, -errno);
                 }
         }
         return EXIT_DONE;
@@ -115,8 +130,8 @@ static int receive(Connection *c, uint64_t deadline, json_t **ret) {
                 if (r == -ENOMEM)
                         message_out_of_memory();
                 if (r != 0) {
-                        message_error("the answer is not manholed's: %s",
-                                      r == VARLINK_E_TOO_LARGE ? "too long" : "not a Varlink message");
+                        say(c, "the answer is not manholed's: %s",
+                            r == VARLINK_E_TOO_LARGE ? "too long" : "not a Varlink message");
                         return EXIT_FAILED;
                 }
 
@@ -124,18 +139,18 @@ static int receive(Connection *c, uint64_t deadline, json_t **ret) {
                 if (k > 0) {
                         varlink_reader_added(&c->reader, (size_t)k);
                 } else if (k == 0) {
-                        return say_lost(0);
+                        return say_lost(c, 0);
                 } else if (errno == EAGAIN) {
                         r = wait_ready(c, POLLIN, deadline);
                         if (r != EXIT_DONE)
                                 return r;
                 } else if (errno != EINTR) {
-                        return say_lost(-errno);
+                        return say_lost(c, -errno);
                 }
         }
 }
 
-static int say_error(const VarlinkReply *reply) {
+static int say_error(const Connection *c, const VarlinkReply *reply) {
         static const struct {
                 const char *error;
                 ExitStatus status;
@@ -156,38 +171,41 @@ static int say_error(const VarlinkReply *reply) {
 
         for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
                 if (strcmp(reply->error, errors[i].error) == 0) {
-                        message_error("%s", reason ? reason : reply->error);
+                        say(c, "%s", reason ? reason : reply->error);
                         return errors[i].status;
                 }
 
         parameters = reply->parameters ? json_dumps(reply->parameters, JSON_COMPACT) : NULL;
-        message_error("manholed answers %s %s", reply->error, parameters ? parameters : "");
+        say(c, "manholed answers %s %s", reply->error, parameters ? parameters : "");
         return EXIT_FAILED;
 }
 
-static int call(Connection *c, const char *method, json_t *parameters, bool upgrade, uint64_t deadline,
-                json_t **ret) {
+static int send_call(Connection *c, const char *method, json_t *parameters, bool upgrade, uint64_t deadline) {
         _cleanup_free_ char *name = NULL, *text = NULL;
-        json_t *message = NULL;
-        VarlinkReply reply;
         size_t n;
-        int r;
 
         if (!parameters || asprintf(&name, INTERFACE "%s", method) < 0 ||
             varlink_encode_consume(varlink_call_new(name, parameters, false, upgrade), &text, &n) < 0)
                 message_out_of_memory();
+        return send_all(c, text, n, deadline);
+}
 
-        r = send_all(c, text, n, deadline);
-        if (r == EXIT_DONE)
-                r = receive(c, deadline, &message);
-        if (r != EXIT_DONE)
+int connection_receive(Connection *c, uint64_t deadline, json_t **ret) {
+        json_t *message = NULL;
+        VarlinkReply reply;
+        int r;
+
+        r = receive(c, deadline, &message);
+        if (r != EXIT_DONE) {
+                connection_done(c);
                 return r;
-
+        }
         if (varlink_reply_parse(message, &reply) != 0) {
-                message_error("the answer is not manholed's: not a Varlink reply");
+                say(c, "the answer is not manholed's: not a Varlink reply");
+                connection_done(c);
                 r = EXIT_FAILED;
         } else if (reply.error) {
-                r = say_error(&reply);
+                r = say_error(c, &reply);
         } else {
                 *ret = reply.parameters ? json_incref(reply.parameters) : json_object();
         }
@@ -195,11 +213,19 @@ static int call(Connection *c, const char *method, json_t *parameters, bool upgr
         return r;
 }
 
+int connection_send(Connection *c, const char *method, json_t *parameters, uint64_t deadline) {
+        return send_call(c, method, parameters, false, deadline);
+}
+
 int connection_call(Connection *c, const char *method, json_t *parameters, uint64_t deadline, json_t **ret) {
-        return call(c, method, parameters, false, deadline, ret);
+        int r = connection_send(c, method, parameters, deadline);
+
+        return r == EXIT_DONE ? connection_receive(c, deadline, ret) : r;
 }
 
 int connection_upgrade(Connection *c, const char *method, json_t *parameters, uint64_t deadline,
                        json_t **ret) {
-        return call(c, method, parameters, true, deadline, ret);
+        int r = send_call(c, method, parameters, true, deadline);
+
+        return r == EXIT_DONE ? connection_receive(c, deadline, ret) : r;
 }

@@ -14,6 +14,7 @@
 typedef struct Connection {
         int fd; /* owned, non-blocking */
         VarlinkReader reader;
+        const char *about; /* borrowed: what messages begin with; may be NULL */
 } Connection;
 
 #define CONNECTION_INIT ((Connection){ .fd = -1 })
@@ -28,6 +29,11 @@ void connection_done(Connection *c);
 /* Calls a method of org.manholed.Broker. Takes over @parameters. On EXIT_DONE the caller owns a
  * reference to *ret, an object. */
 int connection_call(Connection *c, const char *method, json_t *parameters, uint64_t deadline, json_t **ret);
+
+/* The two halves of it: the descriptor can be polled meanwhile. A failed connection, as opposed to an
+ * answer that is an error, is closed. */
+int connection_send(Connection *c, const char *method, json_t *parameters, uint64_t deadline);
+int connection_receive(Connection *c, uint64_t deadline, json_t **ret);
 
 /* The same with "upgrade": afterwards the descriptor and what the reader holds are raw bytes. */
 int connection_upgrade(Connection *c, const char *method, json_t *parameters, uint64_t deadline,

@@ -2,6 +2,7 @@
 /* The way to a target without manholed: see session.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,10 @@
 #include <unistd.h>
 
 #include "cli/deadline.h"
+#include "cli/direct.h"
 #include "cli/exit-status.h"
 #include "cli/message.h"
+#include "cli/process.h"
 #include "cli/session.h"
 #include "lib/cleanup.h"
 #include "lib/fd.h"
@@ -25,11 +28,38 @@
 
 #define PATH_SIZE sizeof(((struct sockaddr_un *)NULL)->sun_path)
 
+pid_t direct_pid(const char *target) {
+        size_t n = strlen(SOCKET_PREFIX);
+        pid_t pid;
+
+        return parse_pid(strncmp(target, SOCKET_PREFIX, n) == 0 ? target + n : target, &pid) == 0 ? pid : 0;
+}
+
+void direct_list(Survey *s) {
+        glob_t found;
+
+        if (glob(SOCKET_PREFIX "*", 0, NULL, &found) != 0)
+                return;
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+                pid_t pid = direct_pid(found.gl_pathv[i]);
+                char folder[32];
+                struct stat st;
+
+                (void)snprintf(folder, sizeof(folder), "/proc/%d", (int)pid);
+                if (pid > 0 && stat(folder, &st) == 0 && (geteuid() == 0 || st.st_uid == geteuid()) &&
+                    !process_lacks_agent(pid))
+                        survey_add(s, found.gl_pathv[i]);
+        }
+        globfree(&found);
+}
+
 /* The socket's path, and the PID its name promises (0 when it promises none). */
 static int resolve(const char *target, char ret_path[PATH_SIZE], pid_t *ret_pid) {
-        *ret_pid = 0;
-        if (parse_pid(target, ret_pid) == 0) {
-                (void)snprintf(ret_path, PATH_SIZE, SOCKET_PREFIX "%d", (int)*ret_pid);
+        pid_t pid;
+
+        *ret_pid = direct_pid(target);
+        if (parse_pid(target, &pid) == 0) {
+                (void)snprintf(ret_path, PATH_SIZE, SOCKET_PREFIX "%d", (int)pid);
         } else if (!strchr(target, '/')) {
                 message_error("without manholed a target is a PID or the path of a socket, not %s", target);
                 return EXIT_USAGE;
@@ -38,8 +68,6 @@ static int resolve(const char *target, char ret_path[PATH_SIZE], pid_t *ret_pid)
                 return EXIT_NO_TARGET;
         } else {
                 strcpy(ret_path, target);
-                if (strncmp(target, SOCKET_PREFIX, strlen(SOCKET_PREFIX)) == 0)
-                        (void)parse_pid(target + strlen(SOCKET_PREFIX), ret_pid);
         }
         return EXIT_DONE;
 }

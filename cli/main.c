@@ -4,6 +4,7 @@
  * file reads the command line; each verb has a file of its own.
  */
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,9 @@ static const Verb verbs[] = {
         { "status", verb_status, "TARGET", 1, 1, TAKES_JSON },
         { "attach", verb_attach, "TARGET", 0, 1, TAKES_REASON | TAKES_DIRECT | TAKES_RESUME },
         { "exec", verb_exec, "TARGET CODE|-", 1, 2, TAKES_JSON | TAKES_FILE | TAKES_TIMEOUT | TAKES_REASON },
+        { "stacks", verb_stacks, "TARGET... or --all", 0, INT_MAX, TAKES_JSON | TAKES_DIRECT | TAKES_ALL | TAKES_LOCALS },
+        { "tasks", verb_tasks, "TARGET", 1, 1, TAKES_JSON },
+        { "health", verb_health, "TARGET", 1, 1, TAKES_JSON },
         { "sessions", verb_sessions, "", 0, 0, TAKES_JSON },
         { "terminate", verb_terminate, "ID", 1, 1, TAKES_REASON },
         { "watch", verb_watch, "ID", 1, 1, 0 },
@@ -36,9 +40,11 @@ static const Verb verbs[] = {
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 enum {
-        ARG_CONTROL = 0x100,
+        ARG_ALL = 0x100,
+        ARG_CONTROL,
         ARG_DIRECT,
         ARG_JSON,
+        ARG_LOCALS,
         ARG_NO_LEGEND,
         ARG_NO_PAGER,
         ARG_REASON,
@@ -48,11 +54,13 @@ enum {
 };
 
 static const struct option long_options[] = {
+        { "all", no_argument, NULL, ARG_ALL },
         { "control", required_argument, NULL, ARG_CONTROL },
         { "direct", no_argument, NULL, ARG_DIRECT },
         { "file", required_argument, NULL, 'f' },
         { "help", no_argument, NULL, 'h' },
         { "json", required_argument, NULL, ARG_JSON },
+        { "locals", no_argument, NULL, ARG_LOCALS },
         { "no-legend", no_argument, NULL, ARG_NO_LEGEND },
         { "no-pager", no_argument, NULL, ARG_NO_PAGER },
         { "reason", required_argument, NULL, ARG_REASON },
@@ -72,6 +80,9 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "  status TARGET            What is known of one, and what is wrong with it\n"
                    "  attach TARGET            Open a console in it\n"
                    "  exec TARGET CODE         Run code in it; - reads the code from standard input\n"
+                   "  stacks TARGET...         Every thread's stack\n"
+                   "  tasks TARGET             What asyncio tasks wait for, and greenlets\n"
+                   "  health TARGET            How it is, in numbers\n"
                    "  sessions                 Consoles that are open\n"
                    "  watch ID                 Look on at one of them\n"
                    "  terminate ID             End one of them\n"
@@ -90,7 +101,9 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "      --no-pager           Do not use a pager\n"
                    "      --reason=TEXT        attach, exec, terminate: why, for the record\n"
                    "      --resume=ID          attach: take up a session that has lost its client\n"
-                   "      --direct             attach: without manholed, and so without a record\n"
+                   "      --direct             attach, stacks: without manholed, and so without a record\n"
+                   "      --all                stacks: of all processes with manholed's agent\n"
+                   "      --locals             stacks: with every frame's variables\n"
                    "  -f, --file=FILE          exec: read the code from a file\n"
                    "      --timeout=SECONDS    exec: interrupt the code after this time\n"
                    "\n"
@@ -136,7 +149,9 @@ static unsigned option_needs(int option, const char **ret_name) {
                 { 'j', TAKES_JSON, "-j" },
                 { ARG_REASON, TAKES_REASON, "--reason" },
                 { ARG_RESUME, TAKES_RESUME, "--resume" },
+                { ARG_ALL, TAKES_ALL, "--all" },
                 { ARG_DIRECT, TAKES_DIRECT, "--direct" },
+                { ARG_LOCALS, TAKES_LOCALS, "--locals" },
                 { 'f', TAKES_FILE, "--file" },
                 { ARG_TIMEOUT, TAKES_TIMEOUT, "--timeout" },
         };
@@ -181,6 +196,9 @@ static int parse_option(CommandLine *line, int c, char **argv) {
                 line->used_names[__builtin_ctz(need)] = name;
         }
         switch (c) {
+        case ARG_ALL:
+                o->all = true;
+                return EXIT_DONE;
         case ARG_CONTROL:
                 o->control = optarg;
                 return EXIT_DONE;
@@ -198,6 +216,9 @@ static int parse_option(CommandLine *line, int c, char **argv) {
                 return EXIT_DONE;
         case ARG_JSON:
                 return parse_json(optarg, &o->json);
+        case ARG_LOCALS:
+                o->locals = true;
+                return EXIT_DONE;
         case ARG_NO_LEGEND:
                 o->legend = false;
                 return EXIT_DONE;

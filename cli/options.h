@@ -18,7 +18,8 @@ typedef struct Options {
         bool legend, pager;
         const char *reason;    /* attach, exec, terminate; may be NULL */
         const char *resume;    /* attach; may be NULL */
-        bool direct;           /* attach */
+        bool direct;           /* attach, stacks */
+        bool all, locals;      /* stacks */
         const char *file;      /* exec; may be NULL */
         uint64_t timeout_usec; /* exec; 0 means none */
 } Options;
@@ -31,6 +32,8 @@ enum {
         TAKES_FILE = 1 << 3,
         TAKES_TIMEOUT = 1 << 4,
         TAKES_RESUME = 1 << 5,
+        TAKES_ALL = 1 << 6,
+        TAKES_LOCALS = 1 << 7,
 };
 
 /* A verb gets the words behind its name and returns an ExitStatus, having said what went wrong. */
@@ -44,8 +47,11 @@ typedef struct Verb {
 
 int verb_attach(const Options *options, int n_words, char **words);
 int verb_exec(const Options *options, int n_words, char **words);
+int verb_health(const Options *options, int n_words, char **words);
 int verb_list(const Options *options, int n_words, char **words);
 int verb_sessions(const Options *options, int n_words, char **words);
+int verb_stacks(const Options *options, int n_words, char **words);
 int verb_status(const Options *options, int n_words, char **words);
+int verb_tasks(const Options *options, int n_words, char **words);
 int verb_terminate(const Options *options, int n_words, char **words);
 int verb_watch(const Options *options, int n_words, char **words);

@@ -84,12 +84,12 @@ static void an_error_is_told_apart(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = {
+        static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(each_answer_may_be_as_the_protocol_has_it),
                 cmocka_unit_test(what_is_not_known_is_left_out_at_every_depth),
                 cmocka_unit_test(a_wrong_type_or_a_missing_member_is_invalid),
                 cmocka_unit_test(an_error_is_told_apart),
         };
 
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests_name("answer", tests, NULL, NULL);
 }
