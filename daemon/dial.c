@@ -35,29 +35,29 @@ static void dial_fail(Dial *d, const char *error, const char *reason) {
         d->handler->failed(d, error, reason);
 }
 
-static void dial_succeed(Dial *d, bool framed) {
+static void dial_succeed(Dial *d, DialFace face) {
         int fd = TAKE_FD(d->fd);
 
         dial_cancel(d);
-        d->handler->connected(d, fd, framed);
+        d->handler->connected(d, fd, face);
 }
 
 static void dial_on_greeting(evutil_socket_t fd, short what, void *userdata) {
         Dial *d = userdata;
         uint8_t first;
-        ssize_t n = 0;
+        ssize_t n;
 
-        if (!(what & EV_TIMEOUT)) {
-                n = recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
-                if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                        return;
-                if (n <= 0) {
-                        dial_fail(d, ERROR_TARGET_GONE, "the target closed the connection at once");
-                        return;
-                }
+        if (what & EV_TIMEOUT) {
+                dial_succeed(d, DIAL_SILENT);
+                return;
         }
-        /* docs/CONSOLE-PROTOCOL.md: an agent that speaks frames begins with NUL. */
-        dial_succeed(d, n == 1 && first == 0);
+        n = recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n <= 0)
+                dial_fail(d, ERROR_TARGET_GONE, "the target closed the connection at once");
+        else
+                dial_succeed(d, first == 0 ? DIAL_FRAMED : DIAL_PLAIN);
 }
 
 static void dial_refuse(Dial *d, int verdict) {
@@ -97,7 +97,7 @@ static void dial_on_connected(PrivCall *call, int error, int fd, void *userdata)
                 return;
         }
         if (!d->wants_frames) {
-                dial_succeed(d, false);
+                dial_succeed(d, DIAL_PLAIN);
                 return;
         }
         d->greeting = event_new(event_get_base(d->timer), fd, EV_READ | EV_PERSIST, dial_on_greeting, d);

@@ -19,10 +19,17 @@
 
 typedef struct Dial Dial;
 
+/* docs/CONSOLE-PROTOCOL.md: what is at the other end begins to speak, and shows by it what it is. */
+typedef enum DialFace {
+        DIAL_PLAIN,  /* text; or nobody has asked for anything else */
+        DIAL_SILENT, /* nothing yet, though frames were asked for: it is taken for the pure-Python package */
+        DIAL_FRAMED,
+} DialFace;
+
 /* One of them is called, once, from the loop; the dial is idle then. */
 typedef struct DialHandler {
-        /* The descriptor is the callee's. @framed: frames were asked for, and are spoken. */
-        void (*connected)(Dial *d, int fd, bool framed);
+        /* The descriptor is the callee's. */
+        void (*connected)(Dial *d, int fd, DialFace face);
         /* An error of daemon/errors.h; of who is not who he should be, ERROR_TARGET_UNTRUSTED. */
         void (*failed)(Dial *d, const char *error, const char *reason);
 } DialHandler;

@@ -13,6 +13,7 @@
 #define REQUEST_ID 1U
 #define READ_SIZE 65536U
 
+#define SILENT "the target does not answer"
 #define NOT_UNDERSTOOD "the target's answer is not one of the console protocol"
 
 void question_end(Question *q) {
@@ -126,11 +127,15 @@ static bool question_send(const Question *q) {
         return send(q->fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)n;
 }
 
-static void question_on_connected(Dial *d, int fd, bool framed) {
+static void question_on_connected(Dial *d, int fd, DialFace face) {
         Question *q = container_of(d, Question, dial);
 
         q->fd = fd;
-        if (!framed) {
+        if (face == DIAL_SILENT) {
+                question_fail(q, ERROR_TIMED_OUT, SILENT);
+                return;
+        }
+        if (face == DIAL_PLAIN) {
                 question_fail(q, ERROR_UNSUPPORTED, "the process has the pure-Python manhole, which answers no "
                                                     "questions: a console can be opened in it");
                 return;
@@ -148,7 +153,7 @@ static void question_on_failed(Dial *d, const char *error, const char *reason) {
 }
 
 static void question_on_deadline(evutil_socket_t fd, short what, void *userdata) {
-        question_fail(userdata, ERROR_TIMED_OUT, "the target does not answer");
+        question_fail(userdata, ERROR_TIMED_OUT, SILENT);
 }
 
 /* ----------------------------------------------------------------- life */
