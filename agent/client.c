@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/input.h"
+#include "agent/mainthread.h"
 #include "agent/output.h"
 #include "agent/overdue.h"
 #include "agent/turn.h"
@@ -59,6 +60,7 @@ void client_end_code(Client *c) {
         if (!c->left)
                 turn_end_code(c->session);
         PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), NULL);
+        mainthread_settle();
 }
 
 /*

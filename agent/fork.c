@@ -13,6 +13,7 @@
 #include "agent/history.h"
 #include "agent/listener.h"
 #include "agent/log.h"
+#include "agent/mainthread.h"
 #include "agent/redirect.h"
 #include "agent/stuck.h"
 #include "agent/thread.h"
@@ -41,6 +42,7 @@ static void in_child(void) {
         gil_fork_child();
         log_reset();
         thread_fork_child();
+        mainthread_fork_child();
         stuck_fork_child();
         handover_fork_child();
         listener_fork_child(c != NULL ? c->session : NULL);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/mainthread.h"
+
 static struct {
         PyInterpreterState *interpreter; /* the main one, as for PyGILState_Ensure() */
         /* Leaf: under it only a thread state is made or deleted, which never waits for the GIL. */
@@ -82,6 +84,7 @@ bool gil_take(PyThreadState **ret) {
         gil.n_on_their_way--;
         pthread_cond_broadcast(&gil.changed);
         pthread_mutex_unlock(&gil.lock);
+        mainthread_settle();
         *ret = state;
         return true;
 }

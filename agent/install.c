@@ -17,6 +17,7 @@
 #include "agent/io.h"
 #include "agent/listener.h"
 #include "agent/log.h"
+#include "agent/mainthread.h"
 #include "agent/options.h"
 #include "agent/peer.h"
 #include "agent/runner.h"
@@ -149,12 +150,12 @@ static void after_fork_python(void) {
         shutdown_register_multiprocessing();
 }
 
-/* What is done once a process. threading must know the main thread before any console thread asks
- * for its own name; see also shutdown_wrap(). */
+/* What is done once a process. */
 static int make_ready(void) {
         if (install.ready)
                 return 0;
         stuck_setup();
+        mainthread_setup();
         runner_set(&console_runner);
         if (gil_setup() < 0 || fork_setup(after_fork, after_fork_python) < 0 || describe_interpreter() < 0 ||
             register_at_exit() < 0)

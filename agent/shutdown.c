@@ -39,8 +39,10 @@ static PyMethodDef wrapper_def = { "_shutdown", wrapper_call, METH_VARARGS, NULL
 
 void shutdown_wrap(void) {
         static PyObject *wrapper; /* owned for good */
-        PyObject *threading = PyImport_ImportModule("threading"), *now = NULL, *fresh;
+        PyObject *threading = PyDict_GetItemString(PyImport_GetModuleDict(), "threading"); /* borrowed */
+        PyObject *now = NULL, *fresh;
 
+        Py_XINCREF(threading);
         if (threading != NULL)
                 now = PyObject_GetAttrString(threading, "_shutdown");
         if (now != NULL && now != wrapper) {

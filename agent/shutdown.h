@@ -9,7 +9,8 @@
 #include <Python.h>
 
 /* Makes the interpreter wait at its end for consoles that are open: wraps threading._shutdown, again
- * if something else (eventlet) has replaced it. Never fails; what cannot be done is left. */
+ * if something else (eventlet) has replaced it. Where threading is not imported there are none yet. Never
+ * fails; what cannot be done is left. */
 void shutdown_wrap(void);
 
 /* The atexit handler: waits for consoles, removes the socket, ends every client. */
