@@ -47,15 +47,3 @@ def test_extension_needs_the_c_library_only():
     needed = re.findall(r"NEEDED.*\[(.*)\]", out.stdout)
     ours = ("libc.", "ld-linux", "libasan", "libubsan", "libtsan")
     assert [library for library in needed if not library.startswith(ours)] == []
-
-
-def test_includes_of_the_agent_point_one_way():
-    includes = {}
-    for path in (SOURCE / "agent").glob("*.[ch]"):
-        found = re.findall(r'^#include "agent/(\w+)\.h"', path.read_text(), re.MULTILINE)
-        includes.setdefault(path.stem, set()).update(set(found) - {path.stem})
-    while includes:
-        free = {name for name, needs in includes.items() if not needs & includes.keys()}
-        assert free, f"a circle among {sorted(includes)}"
-        for name in free:
-            del includes[name]
