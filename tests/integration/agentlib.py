@@ -319,6 +319,14 @@ class Framed(Client):
         )
 
 
+@pytest.fixture
+def client(host):
+    """A framed one, of whatever host the test has."""
+    with Framed(host.path) as client:
+        client.hello()
+        yield client
+
+
 def is_listening(path):
     """By the kernel's table, which opens no console: flags, type, state, inode, path."""
     with open("/proc/net/unix") as table:

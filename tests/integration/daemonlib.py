@@ -443,6 +443,23 @@ def daemon():
         yield d
 
 
+@pytest.fixture
+def target(daemon):
+    """A Python process with the agent."""
+    with application(daemon.scan) as t:
+        daemon.wait_state(t.pid, "live")
+        yield t
+
+
+@pytest.fixture
+def peer(daemon):
+    """A target that accepts and answers as it is told."""
+    with standin(daemon.scan) as t:
+        assert t.do("listen()") == "None"
+        daemon.wait_state(t.pid, "live")
+        yield t
+
+
 @pytest.fixture(scope="module")
 def shared():
     """One daemon for tests that leave it as it was."""

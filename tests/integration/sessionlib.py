@@ -2,10 +2,28 @@
 """What the tests of sessions that are shared, watched and left alone have in common."""
 import json
 
-from daemonlib import BROKER, ERROR, US, Attached, AttachedFrames
+import pytest
+
+from daemonlib import BROKER, ERROR, US, Attached, AttachedFrames, Daemon, wait_for
 
 # The broker's own frames.
 NOTICE, TYPED = 192, 193
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    """One for all: each test leaves it as it was."""
+    with Daemon() as d:
+        yield d
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks(request):
+    daemon = request.getfixturevalue("daemon")
+    with daemon.no_leak():
+        yield
+    assert daemon.serves()
+    wait_for(lambda: sessions(daemon) == {}, "no session")
 
 
 def sessions(daemon, uid=US):

@@ -65,13 +65,6 @@ def console(host):
         yield console.start()
 
 
-@pytest.fixture
-def client(host):
-    with Framed(host.path) as client:
-        client.hello()
-        yield client
-
-
 def run_lines(console, *lines):
     """Types a statement of several lines, and the empty one that ends it; what is printed."""
     for line in lines:

@@ -10,19 +10,6 @@ import pytest
 from agentlib import *
 
 
-@pytest.fixture
-def host():
-    with plain_host() as host:
-        yield host
-
-
-@pytest.fixture
-def client(host):
-    with Framed(host.path) as client:
-        client.hello()
-        yield client
-
-
 def test_hello_comes_first_and_is_told_from_text_by_its_first_byte(host):
     with Framed(host.path) as client:
         client.receive()

@@ -11,16 +11,6 @@ LEFT = b"it did not stop the code, which is left to finish in the background\n"
 ETX = b"\x03"
 
 
-@pytest.fixture
-def host():
-    with plain_host() as host:
-        yield host
-
-
-def connect(host):
-    return Plain(host.path).start()
-
-
 def has_left(host):
     return "Manhole left" in host.thread_names()
 

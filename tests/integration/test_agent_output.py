@@ -12,16 +12,6 @@ import pytest
 from agentlib import *
 
 
-@pytest.fixture
-def host():
-    with plain_host() as host:
-        yield host
-
-
-def connect(host):
-    return Plain(host.path).start()
-
-
 def opened(host):
     client = Framed(host.path)
     client.hello()

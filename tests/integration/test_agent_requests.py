@@ -18,13 +18,6 @@ def host():
 
 
 @pytest.fixture
-def client(host):
-    with Framed(host.path) as client:
-        client.hello()
-        yield client
-
-
-@pytest.fixture
 def stuck():
     """A client of a process whose GIL is held."""
     with Host(HOSTS / "stuck.py", "hold_gil()", ready="HOLDS") as host, Framed(host.path) as client:

@@ -12,16 +12,6 @@ SESSIONS = int(os.environ.get("MANHOLED_SESSIONS", 1000))
 SANITIZED = "MANHOLED_SANITIZER" in os.environ
 
 
-@pytest.fixture
-def host():
-    with plain_host() as host:
-        yield host
-
-
-def connect(host):
-    return Plain(host.path).start()
-
-
 @pytest.mark.parametrize("n", [64, 128])
 def test_sessions_at_once_have_everything_of_their_own(host, n):
     clients = [connect(host) for _ in range(n)]

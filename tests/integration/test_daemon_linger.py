@@ -10,41 +10,9 @@ import pytest
 
 from daemonlib import *  # noqa: F403
 from agentlib import END, EXEC, INPUT, OPEN, OUTPUT, PROMPT
-from sessionlib import TYPED, Watcher, attach, attach_framed, notice, sessions, terminate
+from sessionlib import TYPED, Watcher, attach, attach_framed, daemon, nothing_leaks, notice, sessions, terminate
 
 KEPT = 65536  # for showing
-
-
-@pytest.fixture(scope="module")
-def daemon():
-    with Daemon() as d:
-        yield d
-
-
-@pytest.fixture
-def target(daemon):
-    """A Python process with the agent."""
-    with application(daemon.scan) as t:
-        daemon.wait_state(t.pid, "live")
-        yield t
-
-
-@pytest.fixture
-def peer(daemon):
-    """A target that accepts and answers as it is told."""
-    with standin(daemon.scan) as t:
-        assert t.do("listen()") == "None"
-        daemon.wait_state(t.pid, "live")
-        yield t
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaks(request):
-    daemon = request.getfixturevalue("daemon")
-    with daemon.no_leak():
-        yield
-    assert daemon.serves()
-    wait_for(lambda: sessions(daemon) == {}, "no session")
 
 
 def open_console(daemon, peer, number=7):

@@ -13,30 +13,12 @@ from agentlib import ANSWER, END, EXEC, INPUT, INTERRUPT, OPEN, OUTPUT, PROMPT
 MB = 1 << 20
 
 
-@pytest.fixture
-def target(daemon):
-    """A Python process with the agent."""
-    with application(daemon.scan) as t:
-        daemon.wait_state(t.pid, "live")
-        yield t
-
-
-@pytest.fixture
-def peer(daemon):
-    """A target in the test's own hand: it accepts and answers as it is told."""
-    with standin(daemon.scan) as t:
-        assert t.do("listen()") == "None"
-        daemon.wait_state(t.pid, "live")
-        yield t
-
-
 @pytest.fixture(autouse=True)
 def nothing_leaks(request):
     """Whatever happened in a session: its descriptors are gone, and others are served."""
     daemon = request.getfixturevalue("daemon")
-    before = daemon.descriptors()
-    yield
-    wait_for(lambda: daemon.descriptors() <= before, f"{before} descriptors again")
+    with daemon.no_leak():
+        yield
     assert daemon.serves()
 
 

@@ -9,39 +9,7 @@ import pytest
 
 from daemonlib import *  # noqa: F403
 from agentlib import END, INPUT, INTERRUPT, OPEN, OUTPUT, PROMPT
-from sessionlib import TYPED, Watcher, attach, attach_framed, notice, sessions, terminate
-
-
-@pytest.fixture
-def target(daemon):
-    """A Python process with the agent."""
-    with application(daemon.scan) as t:
-        daemon.wait_state(t.pid, "live")
-        yield t
-
-
-@pytest.fixture
-def peer(daemon):
-    """A target that accepts and answers as it is told."""
-    with standin(daemon.scan) as t:
-        assert t.do("listen()") == "None"
-        daemon.wait_state(t.pid, "live")
-        yield t
-
-
-@pytest.fixture(scope="module")
-def daemon():
-    with Daemon() as d:
-        yield d
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaks(request):
-    daemon = request.getfixturevalue("daemon")
-    with daemon.no_leak():
-        yield
-    assert daemon.serves()
-    wait_for(lambda: sessions(daemon) == {}, "no session")
+from sessionlib import TYPED, Watcher, attach, attach_framed, daemon, nothing_leaks, notice, sessions, terminate
 
 
 # ------------------------------------------------------------------- Sessions
