@@ -50,7 +50,6 @@ typedef struct JournalRecorder {
         struct event *writable; /* owned */
         struct event *retry;    /* owned: reconnects, and looks again for start records */
         STAILQ_HEAD(, Kept) kept;
-        size_t n_kept;
         uint64_t unreachable_since; /* 0: reachable */
         JournalBarrier *barrier;
         sd_journal *reader; /* owned; opened at the first session */
@@ -140,7 +139,7 @@ static bool is_unreachable(int error) {
 }
 
 /* 0, -EAGAIN (the loop is told to look again), or another errno: lost. */
-static int journal_send(JournalRecorder *j, const void *bytes, size_t n) {
+static int journal_try(JournalRecorder *j, const void *bytes, size_t n) {
         int r = 0;
 
         for (unsigned attempt = 0; attempt < 2; attempt++) {
@@ -169,6 +168,14 @@ static int journal_send(JournalRecorder *j, const void *bytes, size_t n) {
         return -EAGAIN;
 }
 
+static int journal_send(JournalRecorder *j, const void *bytes, size_t n) {
+        int r = journal_try(j, bytes, n);
+
+        if (r == 0 || r == -EAGAIN || is_unreachable(r))
+                recorder_found_room(&j->base, r == 0);
+        return r;
+}
+
 static int journal_flush(JournalRecorder *j) {
         Kept *kept;
 
@@ -177,10 +184,12 @@ static int journal_flush(JournalRecorder *j) {
 
                 if (r == -EAGAIN || is_unreachable(r))
                         return r;
-                if (r < 0) /* it will never be taken, and must not keep the others back */
+                if (r < 0) { /* it will never be taken, and must not keep the others back */
                         log_error("A record is lost: %s", strerror(-r));
+                        j->base.n_lost++;
+                }
                 STAILQ_REMOVE_HEAD(&j->kept, link);
-                j->n_kept -= kept->n;
+                j->base.queued_bytes -= kept->n;
                 free(kept);
         }
         return 0;
@@ -189,7 +198,7 @@ static int journal_flush(JournalRecorder *j) {
 static int journal_keep(JournalRecorder *j, const Datagram *d) {
         Kept *kept;
 
-        if (j->n_kept + d->n > KEPT_BYTES_MAX)
+        if (j->base.queued_bytes + d->n > KEPT_BYTES_MAX)
                 return -ENOBUFS;
         kept = malloc(sizeof(*kept) + d->n);
         if (!kept)
@@ -197,7 +206,7 @@ static int journal_keep(JournalRecorder *j, const Datagram *d) {
         kept->n = d->n;
         memcpy(kept->bytes, d->bytes, d->n);
         STAILQ_INSERT_TAIL(&j->kept, kept, link);
-        j->n_kept += d->n;
+        j->base.queued_bytes += d->n;
         return 0;
 }
 
@@ -310,7 +319,8 @@ static void journal_free(Recorder *recorder) {
         Kept *kept;
 
         if (journal_flush_last(j) < 0)
-                log_error("%zu bytes of records are lost: the journal takes none", j->n_kept);
+                log_error("%llu bytes of records are lost: the journal takes none",
+                          (unsigned long long)j->base.queued_bytes);
         while ((kept = STAILQ_FIRST(&j->kept))) {
                 STAILQ_REMOVE_HEAD(&j->kept, link);
                 free(kept);

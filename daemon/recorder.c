@@ -121,6 +121,30 @@ static void session_use(RecorderSession *session, const Record *record) {
 
 /* -------------------------------------------------------------- sessions */
 
+RecorderState recorder_state(const Recorder *r) {
+        return (RecorderState){ .written = r->n_written, .lost = r->n_lost, .queued_bytes = r->queued_bytes,
+                                .lag_usec = r->full_since ? recorder_clock() - r->full_since : 0 };
+}
+
+void recorder_found_room(Recorder *r, bool found) {
+        if (found)
+                r->full_since = 0;
+        else if (r->full_since == 0)
+                r->full_since = recorder_clock();
+}
+
+static int recorder_count(Recorder *r, int result) {
+        if (result >= 0)
+                r->n_written++;
+        else if (result != -EAGAIN)
+                r->n_lost++;
+        return result;
+}
+
+static int recorder_put(Recorder *r, RecorderSession *session, const Record *record, bool keep) {
+        return recorder_count(r, r->vtable->write(r, session, record, keep));
+}
+
 static void session_fill(RecorderSession *session, Record *record) {
         record->parties = &session->parties;
         record->seq = session->seq;
@@ -146,7 +170,7 @@ static int session_start(RecorderSession *session, const char *reason) {
         if (k < 0)
                 return k;
         session_fill(session, &record);
-        k = r->vtable->begin(r, session, &record);
+        k = recorder_count(r, r->vtable->begin(r, session, &record));
         if (k >= 0) {
                 session_use(session, &record);
                 session->seq++;
@@ -177,7 +201,6 @@ int recorder_begin(Recorder *r, RecorderSession *session, const RecordParties *p
 }
 
 int recorder_write(RecorderSession *session, Record record) {
-        const RecorderVTable *vtable = session->recorder->vtable;
         bool best_effort = session->rules.mode == RECORDER_BEST_EFFORT;
         int r;
 
@@ -187,7 +210,7 @@ int recorder_write(RecorderSession *session, Record record) {
         if (r < 0)
                 return r;
         session_fill(session, &record);
-        r = vtable->write(session->recorder, session, &record, best_effort);
+        r = recorder_put(session->recorder, session, &record, best_effort);
         if (r < 0 && best_effort) {
                 session_lose(session, &record, r);
                 return 0;
@@ -205,7 +228,7 @@ void recorder_keep(RecorderSession *session, Record record) {
         if (session_omits(session, record.event))
                 return;
         session_fill(session, &record);
-        r = session->recorder->vtable->write(session->recorder, session, &record, true);
+        r = recorder_put(session->recorder, session, &record, true);
         if (r == 0)
                 session->seq++;
         else
@@ -222,7 +245,7 @@ void recorder_end(RecorderSession *session, Record record) {
         if (!session_omits(session, record.event)) {
                 session_fill(session, &record);
                 record.lost = session->n_lost;
-                r = recorder->vtable->write(recorder, session, &record, true);
+                r = recorder_put(recorder, session, &record, true);
                 recorder->vtable->end(recorder, session);
         }
         if (r < 0)
@@ -238,7 +261,7 @@ void recorder_post(Recorder *r, const Record *record) {
 
         if (charged && user_has_enough(r, record->parties->client_uid))
                 return;
-        k = r->vtable->write(r, NULL, record, true);
+        k = recorder_put(r, NULL, record, true);
         if (k < 0)
                 log_error("A record of the event '%s' is lost: %s", record_event_name(record->event), strerror(-k));
         else if (charged)

@@ -68,8 +68,18 @@ struct RecorderVTable {
         void (*free)(Recorder *recorder);
 };
 
+/* How well the destination keeps up. */
+typedef struct RecorderState {
+        uint64_t written, lost; /* records so far */
+        uint64_t queued_bytes;  /* of records that nobody waits for, and that there was no room for yet */
+        uint64_t lag_usec;      /* for how long there has been no room */
+} RecorderState;
+
 struct Recorder {
         const RecorderVTable *vtable;
+        uint64_t n_written, n_lost;
+        uint64_t queued_bytes; /* of the destination */
+        uint64_t full_since;   /* 0: there is room */
         TAILQ_HEAD(, RecorderSession) sessions;
         const char *destination; /* "journal", "file:…", "none" */
         char *description;       /* owned: the same with what is particular about it, for people */
@@ -102,11 +112,15 @@ void recorder_end(RecorderSession *session, Record record);
 /* A record that belongs to no session. */
 void recorder_post(Recorder *r, const Record *record);
 
+RecorderState recorder_state(const Recorder *r);
+
 /* For destinations. @destination is borrowed. */
 void recorder_init(Recorder *r, const RecorderVTable *vtable, const char *destination);
 void recorder_done(Recorder *r);
 void recorder_session_ready(RecorderSession *session, int error);
 void recorder_room(Recorder *r);
+/* Whether a record has just found room. */
+void recorder_found_room(Recorder *r, bool found);
 
 int recorder_journal_new(struct event_base *loop, Recorder **ret);
 int recorder_file_new(const char *folder, Recorder **ret);

@@ -270,12 +270,18 @@ static void what_cannot_wait_is_kept_and_goes_first(void **state) {
         size_t n;
 
         begin(s);
-        (void)fill(s);
+        n = fill(s);
         post(s, "/first");
         post(s, "/second");
         assert_int_equal(put(s, "third", 5), -EAGAIN);
+        assert_true(recorder_state(s->recorder).queued_bytes > 0);
+        assert_true(recorder_state(s->recorder).lag_usec > 0);
         (void)receive_events(s);
         assert_int_equal(put(s, "third", 5), 0); /* without a turn of the loop */
+        assert_int_equal(recorder_state(s->recorder).queued_bytes, 0);
+        assert_int_equal(recorder_state(s->recorder).lag_usec, 0);
+        assert_int_equal(recorder_state(s->recorder).written, 1 + n + 3);
+        assert_int_equal(recorder_state(s->recorder).lost, 0);
         d = receive(s, &n);
         assert_text(d, n, "MANHOLE_SOCKET", "/first");
         d = receive(s, &n);
@@ -327,6 +333,7 @@ static void a_record_that_is_never_taken_keeps_no_other_back(void **state) {
         (void)receive_events(s);
         s->stop_at_room = true;
         (void)event_base_dispatch(s->loop);
+        assert_int_equal(recorder_state(s->recorder).lost, 1);
         assert_int_equal(put(s, "x", 1), 0);
         assert_string_equal(receive_events(s), "ssi");
         scene_free(s);
