@@ -26,7 +26,7 @@ static int verb_help(const Options *options, int n_words, char **words);
 
 static const Verb verbs[] = {
         { "list", verb_list, "", 0, 0, TAKES_JSON },
-        { "status", verb_status, "TARGET", 1, 1, TAKES_JSON },
+        { "status", verb_status, "TARGET", 0, 1, TAKES_JSON },
         { "attach", verb_attach, "TARGET", 0, 1, TAKES_REASON | TAKES_DIRECT | TAKES_RESUME },
         { "exec", verb_exec, "TARGET CODE|-", 1, 2, TAKES_JSON | TAKES_FILE | TAKES_TIMEOUT | TAKES_REASON },
         { "stacks", verb_stacks, "TARGET... or --all", 0, INT_MAX, TAKES_JSON | TAKES_DIRECT | TAKES_ALL | TAKES_LOCALS },
@@ -35,6 +35,7 @@ static const Verb verbs[] = {
         { "sessions", verb_sessions, "", 0, 0, TAKES_JSON },
         { "terminate", verb_terminate, "ID", 1, 1, TAKES_REASON },
         { "watch", verb_watch, "ID", 1, 1, 0 },
+        { "metrics", verb_metrics, "", 0, 0, TAKES_JSON },
         { "help", verb_help, "", 0, 0, 0 },
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -77,7 +78,7 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "\n"
                    "Verbs:\n"
                    "  list                     Processes with a manhole (the default)\n"
-                   "  status TARGET            What is known of one, and what is wrong with it\n"
+                   "  status [TARGET]          What is known of one, and what is wrong with it; or of manholed\n"
                    "  attach TARGET            Open a console in it\n"
                    "  exec TARGET CODE         Run code in it; - reads the code from standard input\n"
                    "  stacks TARGET...         Every thread's stack\n"
@@ -86,6 +87,7 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "  sessions                 Consoles that are open\n"
                    "  watch ID                 Look on at one of them\n"
                    "  terminate ID             End one of them\n"
+                   "  metrics                  Counts of manholed, as OpenMetrics\n"
                    "  help                     Show this help\n"
                    "\n"
                    "TARGET is a PID, the path of a socket, a systemd unit, or the name of a process if\n"

@@ -49,6 +49,7 @@ int verb_attach(const Options *options, int n_words, char **words);
 int verb_exec(const Options *options, int n_words, char **words);
 int verb_health(const Options *options, int n_words, char **words);
 int verb_list(const Options *options, int n_words, char **words);
+int verb_metrics(const Options *options, int n_words, char **words);
 int verb_sessions(const Options *options, int n_words, char **words);
 int verb_stacks(const Options *options, int n_words, char **words);
 int verb_status(const Options *options, int n_words, char **words);

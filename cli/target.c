@@ -21,8 +21,7 @@ pid_t target_pid(json_t *target) {
         return (pid_t)json_integer_value(json_object_get(target, "pid"));
 }
 
-char *target_text(json_t *target, const char *key) {
-        json_t *value = json_object_get(target, key);
+char *target_text_of(json_t *value) {
         const char *text = json_string_value(value);
         char *number;
 
@@ -31,6 +30,10 @@ char *target_text(json_t *target, const char *key) {
         if (asprintf(&number, "%lld", (long long)json_integer_value(value)) < 0)
                 message_out_of_memory();
         return number;
+}
+
+char *target_text(json_t *target, const char *key) {
+        return target_text_of(json_object_get(target, key));
 }
 
 char *target_user(json_t *target) {

@@ -13,6 +13,7 @@ pid_t target_pid(json_t *target);
 
 /* Text, integer or null (then "-"); the caller's. */
 char *target_text(json_t *target, const char *key);
+char *target_text_of(json_t *value);
 
 /* The user's name, or the number where it has none; the caller's. */
 char *target_user(json_t *target);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* manholectl status: one target, and what stands in the way of a console in it. */
+/* manholectl status: one target, and what stands in the way of a console in it; or the broker itself. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,13 +86,39 @@ static void print_status(json_t *status) {
         print_member(status, "Diagnosis", "diagnosis");
 }
 
+static void print_list(json_t *object, const char *label, const char *key) {
+        json_t *array = json_object_get(object, key);
+
+        for (size_t i = 0; i < json_array_size(array); i++) {
+                _cleanup_free_ char *text = target_text_of(json_array_get(array, i));
+
+                (void)printf("%*s%c %s\n", LABEL_WIDTH, i == 0 ? label : "", i == 0 ? ':' : ' ', text);
+        }
+}
+
+static void print_broker(const Options *options, json_t *status) {
+        _cleanup_free_ char *version = target_text(status, "version"), *pid = target_text(status, "pid");
+
+        (void)printf("manholed %s (%s)\n", version, pid);
+        print_line("Control", options->control);
+        print_member(status, "Since", "since");
+        print_member(status, "Recording", "recording");
+        print_list(status, "Looks into", "folders");
+        print_member(status, "Rules", "rules");
+        print_member(status, "Targets", "targets");
+        print_member(status, "Sessions", "sessions");
+        print_list(status, "Problem", "problems");
+}
+
 int verb_status(const Options *options, int n_words, char **words) {
         _cleanup_(connection_done) Connection connection = CONNECTION_INIT;
         json_t *status = NULL;
         int r;
 
         r = connection_open(&connection, options->control);
-        if (r == EXIT_DONE)
+        if (r == EXIT_DONE && n_words == 0)
+                r = connection_call(&connection, "BrokerStatus", json_object(), deadline_in(ANSWER_USEC), &status);
+        else if (r == EXIT_DONE)
                 r = connection_call(&connection, "Status", target_parameters(words[0]),
                                     deadline_in(ANSWER_USEC), &status);
         if (r != EXIT_DONE)
@@ -100,6 +126,8 @@ int verb_status(const Options *options, int n_words, char **words) {
 
         if (options->json != JSON_OFF)
                 json_print(status, options->json);
+        else if (n_words == 0)
+                print_broker(options, status);
         else
                 print_status(status);
         json_decref(status);

@@ -3,10 +3,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "daemon/diagnosis.h"
 #include "daemon/errors.h"
 #include "daemon/manager.h"
+#include "lib/escape.h"
 
 static bool is_group_of_rules(gid_t group, const void *userdata) {
         return policy_names_group(userdata, group);
@@ -30,6 +33,27 @@ PolicyVerdict access_decide(const Manager *m, Client *c, const Target *t, Policy
 
 json_t *access_nullable(const char *text) {
         return text && *text ? json_string(text) : json_null();
+}
+
+bool access_is_ours(const Client *c) {
+        return c->peer.uid == 0 || c->peer.uid == geteuid();
+}
+
+json_t *access_path_json(const char *path) {
+        char escaped[ACCESS_REASON_MAX] = "";
+
+        if (path)
+                (void)escape_text(escaped, sizeof(escaped), path, strlen(path));
+        return access_nullable(escaped);
+}
+
+json_t *access_time_json(time_t time) {
+        char text[32];
+        struct tm tm;
+
+        (void)gmtime_r(&time, &tm);
+        (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+        return json_string(text);
 }
 
 json_t *access_target_json(Manager *m, const Target *t) {

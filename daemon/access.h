@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <time.h>
 
 #include "daemon/client.h"
 #include "daemon/policy.h"
@@ -37,5 +38,14 @@ void access_record_denied(Manager *m, const Client *c, const Target *t, const ch
 /* The type Target of the interface; a new reference. */
 json_t *access_target_json(Manager *m, const Target *t);
 
+/* True if the client is root, or the user that the daemon runs as. */
+bool access_is_ours(const Client *c);
+
 /* A text, or null where there is none; a new reference. */
 json_t *access_nullable(const char *text);
+
+/* A path, which is bytes, as a text; null where there is none. A new reference. */
+json_t *access_path_json(const char *path);
+
+/* RFC 3339; a new reference. */
+json_t *access_time_json(time_t time);

@@ -95,6 +95,7 @@ void client_reply(Client *c, json_t *parameters) {
 }
 
 void client_error_object(Client *c, const char *error, json_t *parameters) {
+        tally_error(c->host->tally, error);
         if (!c->call.oneway)
                 client_send_consume(c, varlink_error_new(error, parameters));
         else
@@ -108,6 +109,7 @@ void client_error(Client *c, const char *error, const char *key, const char *rea
 
 void client_refuse(Client *c, const char *error, const char *reason) {
         c->closing = true;
+        tally_error(c->host->tally, error);
         client_send_consume(c, varlink_error_new(error, json_pack("{s:s}", "reason", reason)));
         client_dispatch(c);
 }

@@ -18,6 +18,7 @@
 #include "daemon/hangup.h"
 #include "daemon/peer.h"
 #include "daemon/quota.h"
+#include "daemon/tally.h"
 #include "lib/varlink.h"
 
 typedef struct Client Client;
@@ -28,6 +29,7 @@ typedef struct ClientHost {
         struct event_base *loop;
         Hangups *hangups;
         Quota *unread; /* bytes of answers that each user has not read yet */
+        Tally *tally;
         /* A call has come; answer it now or later with client_reply() or client_error(). */
         void (*call)(Client *client, const VarlinkCall *call, void *userdata);
         /* The connection is over; the owner frees the client later, from the loop. */

@@ -212,7 +212,7 @@ void flow_done(Flow *f) {
                 evbuffer_free(f->read);
         if (f->recorded)
                 evbuffer_free(f->recorded);
-        *f = (Flow){};
+        *f = (Flow){ .facts = f->facts };
 }
 
 int flow_push(Flow *f, const void *bytes, size_t n) {

@@ -70,6 +70,7 @@ struct Flow {
 /* Prepares; nothing is read before flow_start(). 0 or -ENOMEM. */
 int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed,
               RecorderSession *session, const FlowHandler *handler, void *userdata);
+/* Its facts stay. */
 void flow_done(Flow *f);
 
 /* Bytes that were read before the flow was made. 0 or -ENOMEM. */

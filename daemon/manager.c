@@ -112,6 +112,9 @@ static void manager_on_session_ended(Session *s, void *userdata) {
         if (s->charged)
                 quota_release(&m->connections, s->facts.peer.uid);
         quota_release(&m->sessions_of, s->facts.peer.uid);
+        m->tally.sessions++;
+        m->tally.input_bytes += s->to_agent.facts.position;
+        m->tally.output_bytes += s->to_client.facts.position;
         TAILQ_REMOVE(&m->sessions, s, link);
         TAILQ_INSERT_TAIL(&m->ended_sessions, s, link);
         manager_reap_later(m);
@@ -193,6 +196,7 @@ static void manager_on_stale(Target *t, bool removed, void *userdata) {
         RecordParties parties = { .target_pid = t->pid, .target_uid = t->file.st_uid, .target_comm = t->comm,
                                   .target_unit = t->unit, .target_gone = true };
 
+        m->tally.stale_removed += removed;
         log_info(removed ? "Removed stale socket %s." : "Found stale socket %s, and left it.", t->path);
         recorder_post(m->recorder, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = t->path,
                                               .removed = removed });
@@ -335,7 +339,8 @@ static void manager_on_reload(evutil_socket_t number, short what, void *userdata
                 return;
         (void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, monotonic_usec());
         config_init(&m->next);
-        if (manager_begin_reload(m) < 0)
+        m->reload_failed = manager_begin_reload(m) < 0;
+        if (m->reload_failed)
                 manager_end_reload(m);
 }
 
@@ -343,8 +348,11 @@ static void manager_on_resolved(Policy *policy, void *userdata) {
         Manager *m = userdata;
 
         m->next.policy = *policy;
-        if (!m->reload_again && manager_apply(m, &m->next) == 0)
-                log_info("Configuration reloaded.");
+        if (!m->reload_again) {
+                m->reload_failed = manager_apply(m, &m->next) < 0;
+                if (!m->reload_failed)
+                        log_info("Configuration reloaded.");
+        }
         manager_end_reload(m);
         if (m->reload_again)
                 manager_on_reload(-1, 0, m);
@@ -390,7 +398,7 @@ static int manager_start(Manager *m, Config *config) {
         quota_init(&m->connections, config->connections_per_user);
         quota_init(&m->sessions_of, config->sessions_per_user);
         quota_init(&m->unread, UNREAD_BYTES_MAX);
-        m->client_host = (ClientHost){ m->loop, m->hangups, &m->unread, manager_on_call, manager_on_client_ended, m };
+        m->client_host = (ClientHost){ m->loop, m->hangups, &m->unread, &m->tally, manager_on_call, manager_on_client_ended, m };
         m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups, &m->session_limits,
                                          manager_on_session_ended, manager_on_detached, manager_on_joined, manager_on_left, m };
         m->question_host = (QuestionHost){ m->loop, m->priv, &m->unread, asking_on_answered, asking_on_failed,
@@ -415,6 +423,7 @@ int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret) {
         if (!m)
                 return -ENOMEM;
         m->reload = reload;
+        m->since = time(NULL);
         registry_init(&m->registry);
         turns_init(&m->turns);
         turns_init(&m->answers);
@@ -435,6 +444,10 @@ int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret) {
         return 0;
 }
 
+static void manager_log_folder(const char *path, void *userdata) {
+        log_info("Looking for sockets in %s.", path);
+}
+
 int manager_run(Manager *m, const char *control) {
         int r = listener_new(m->loop, control, manager_on_accepted, m, &m->listener);
 
@@ -442,6 +455,7 @@ int manager_run(Manager *m, const char *control) {
                 log_error("Cannot listen on %s: %s", control ?: "the socket passed", strerror(-r));
                 return r;
         }
+        scanner_each_folder(m->scanner, manager_log_folder, NULL);
         log_info("Ready. Sessions are recorded to: %s.", m->recorder->description);
         (void)sd_notify(0, "READY=1");
         if (event_base_dispatch(m->loop) < 0)

@@ -25,6 +25,7 @@
 #include "daemon/resolver.h"
 #include "daemon/scanner.h"
 #include "daemon/session.h"
+#include "daemon/tally.h"
 #include "daemon/turns.h"
 
 typedef struct Manager Manager;
@@ -45,6 +46,7 @@ struct Manager {
         Resolver *resolver;
         Config next;       /* while the names in its policy are being resolved */
         bool reload_again; /* asked for meanwhile */
+        bool reload_failed; /* the last time */
         Inspector inspector;
         Scanner *scanner;
         Listener *listener;
@@ -59,6 +61,8 @@ struct Manager {
         Mirrors mirrors, ended_mirrors;
         QuestionHost question_host;
         Questions questions, ended_questions;
+        Tally tally;
+        time_t since; /* CLOCK_REALTIME: when it started */
         SessionLimits session_limits;
         bool require_reason;
         struct event *reap;    /* frees what has ended */

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <string.h>
-
 #include "daemon/access.h"
 #include "daemon/diagnosis.h"
 #include "daemon/errors.h"
 #include "daemon/manager.h"
 #include "daemon/method.h"
-#include "lib/escape.h"
 
 /* What the caller may do, and which rule says so; a new reference. */
 static json_t *decisions(const Manager *m, Client *c, const Target *t) {
@@ -19,15 +16,6 @@ static json_t *decisions(const Manager *m, Client *c, const Target *t) {
                                                              "allowed", verdict.allowed, "rule", verdict.rule));
         }
         return modes;
-}
-
-/* A path is bytes, an answer is text; a new reference. */
-static json_t *executable_json(const Target *t) {
-        char escaped[ACCESS_REASON_MAX] = "";
-
-        if (t->executable)
-                (void)escape_text(escaped, sizeof(escaped), t->executable, strlen(t->executable));
-        return access_nullable(escaped);
 }
 
 static void status(Manager *m, Client *c, json_t *parameters) {
@@ -45,7 +33,7 @@ static void status(Manager *m, Client *c, json_t *parameters) {
         verdict = access_decide(m, c, t, POLICY_CONTROL);
         diagnose_target(t, diagnosis, sizeof(diagnosis));
         client_reply(c, json_pack("{s:o, s:o, s:b, s:s, s:o, s:o, s:s}", "target", access_target_json(m, t),
-                                  "executable", executable_json(t),
+                                  "executable", access_path_json(t->executable),
                                   "allowed", verdict.allowed, "rule", verdict.rule, "modes", decisions(m, c, t),
                                   "diagnosis", access_nullable(diagnosis), "recording",
                                   m->recorder->description));

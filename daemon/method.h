@@ -27,5 +27,6 @@ typedef struct Method {
         bool at_once; /* needs no look at targets, and waits for none */
 } Method;
 
+extern const Method method_broker_status, method_metrics;
 extern const Method method_list, method_status, method_attach, method_mirror, method_resume, method_sessions,
         method_terminate, method_stacks, method_tasks, method_health;

@@ -119,7 +119,7 @@ static void session_use(RecorderSession *session, const Record *record) {
         (void)allowance_use(&session->recorder->allowance, uid, cost, recorder_clock());
 }
 
-/* -------------------------------------------------------------- sessions */
+/* ------------------------------------------------------ how it keeps up */
 
 RecorderState recorder_state(const Recorder *r) {
         return (RecorderState){ .written = r->n_written, .lost = r->n_lost, .queued_bytes = r->queued_bytes,
@@ -144,6 +144,8 @@ static int recorder_count(Recorder *r, int result) {
 static int recorder_put(Recorder *r, RecorderSession *session, const Record *record, bool keep) {
         return recorder_count(r, r->vtable->write(r, session, record, keep));
 }
+
+/* -------------------------------------------------------------- sessions */
 
 static void session_fill(RecorderSession *session, Record *record) {
         record->parties = &session->parties;

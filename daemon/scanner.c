@@ -333,6 +333,14 @@ void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths) 
         }
 }
 
+void scanner_each_folder(const Scanner *s, void (*each)(const char *path, void *userdata), void *userdata) {
+        const Folder *f;
+
+        TAILQ_FOREACH(f, &s->folders, link)
+                if (f->kind == FOLDER_TOP)
+                        each(f->path, userdata);
+}
+
 /* Targets whose file went away while nobody told. */
 static void scanner_drop_missing(Scanner *s) {
         Registry *registry = s->inspector->registry;

@@ -27,5 +27,8 @@ int scanner_add_folder(Scanner *s, const char *path);
 /* Forgets the folders that were added and are not among @paths. */
 void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths);
 
+/* The folders that were asked for. */
+void scanner_each_folder(const Scanner *s, void (*each)(const char *path, void *userdata), void *userdata);
+
 /* Looks into every folder again. What is new is pending in the registry afterwards. */
 void scanner_rescan(Scanner *s);

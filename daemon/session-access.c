@@ -73,19 +73,24 @@ Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, Poli
         return s;
 }
 
-static json_t *since_json(const Session *s) {
-        char text[32];
-        struct tm tm;
+SessionPhase session_access_phase(const Session *s) {
+        if (s->state != SESSION_RELAYING)
+                return SESSION_STARTING;
+        return session_lingers(s) ? SESSION_LINGERING : SESSION_ATTACHED;
+}
 
-        (void)gmtime_r(&s->facts.since, &tm);
-        (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-        return json_string(text);
+const char *session_access_phase_name(SessionPhase phase) {
+        static const char *const names[_SESSION_PHASE_MAX] = {
+                [SESSION_STARTING] = "starting",
+                [SESSION_ATTACHED] = "attached",
+                [SESSION_LINGERING] = "lingering",
+        };
+
+        return names[phase];
 }
 
 static const char *state_name(const Session *s) {
-        if (s->state != SESSION_RELAYING)
-                return "starting";
-        return session_lingers(s) ? "lingering" : "attached";
+        return session_access_phase_name(session_access_phase(s));
 }
 
 json_t *session_access_others_json(Manager *m, const Session *s) {
@@ -99,7 +104,7 @@ json_t *session_access_others_json(Manager *m, const Session *s) {
                                                   state_name(other), "uid",
                                                   (json_int_t)other->facts.peer.uid, "user",
                                                   access_nullable(names_get(m->names, other->facts.peer.uid)), "since",
-                                                  since_json(other)));
+                                                  access_time_json(other->facts.since)));
         return others;
 }
 
@@ -107,7 +112,7 @@ json_t *session_access_json(Manager *m, const Session *s) {
         return json_pack("{s:s, s:I, s:o, s:i, s:i, s:s, s:o, s:s, s:o, s:f, s:I, s:I, s:i}", "session", s->facts.id, "uid",
                          (json_int_t)s->facts.peer.uid, "user", access_nullable(names_get(m->names, s->facts.peer.uid)), "client",
                          (int)s->facts.peer.pid, "pid", (int)s->facts.target_pid, "comm", s->target_comm, "unit",
-                         access_nullable(s->target_unit), "state", state_name(s), "since", since_json(s), "idle",
+                         access_nullable(s->target_unit), "state", state_name(s), "since", access_time_json(s->facts.since), "idle",
                          (double)(recorder_clock() - s->facts.last_input) / 1e6, "input", (json_int_t)s->to_agent.facts.position,
                          "output", (json_int_t)s->to_client.facts.position, "watchers", (int)s->n_mirrors);
 }

@@ -29,6 +29,17 @@ PolicyVerdict session_access_decide_anew(const Manager *m, Client *c, const Sess
 /* Somebody was refused something with it. */
 void session_access_record_denied(Manager *m, const Client *c, const Session *s, const char *reason);
 
+/* What of a session's state is worth telling. */
+typedef enum SessionPhase {
+        SESSION_STARTING,
+        SESSION_ATTACHED,
+        SESSION_LINGERING, /* its client is lost */
+        _SESSION_PHASE_MAX,
+} SessionPhase;
+
+SessionPhase session_access_phase(const Session *s);
+const char *session_access_phase_name(SessionPhase phase);
+
 /* Who else has a console in the same process, as the type Other of the interface; a new reference. */
 json_t *session_access_others_json(Manager *m, const Session *s);
 

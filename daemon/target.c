@@ -12,7 +12,7 @@
 
 #define COMMAND_MAX 256U
 
-const char *target_state_name(const Target *t) {
+const char *target_state_to_string(TargetState state) {
         static const char *const names[_TARGET_STATE_MAX] = {
                 [TARGET_UNKNOWN] = "unknown",
                 [TARGET_LIVE] = "live",
@@ -20,6 +20,11 @@ const char *target_state_name(const Target *t) {
                 [TARGET_ORPHANED] = "orphaned",
                 [TARGET_UNTRUSTED] = "untrusted",
         };
+
+        return names[state];
+}
+
+const char *target_state_name(const Target *t) {
         ProcStat stat;
 
         /* A stopped process is live, but nothing will answer: that is read when it is asked for,
@@ -27,7 +32,7 @@ const char *target_state_name(const Target *t) {
         if (t->state == TARGET_LIVE && proc_read_stat(t->pid, &stat) == 0 &&
             (stat.state == 'T' || stat.state == 't'))
                 return "stopped";
-        return names[t->state];
+        return target_state_to_string(t->state);
 }
 
 const char *target_agent_name(const Target *t) {

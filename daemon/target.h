@@ -63,6 +63,8 @@ struct Target {
         struct event *stale_timer; /* owned; armed while the file is too young to be called dead */
 };
 
+const char *target_state_to_string(TargetState state);
+/* The same, but "stopped" where the process is, which has to be read. */
 const char *target_state_name(const Target *t);
 const char *target_agent_name(const Target *t);
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from clilib import (ANSWER, DONE, DROPPED, END, EXEC, FAILED, INPUT, INTERRUPT, MANHOLECTL, NO_TARGET, NOTICE, OPEN,
-                    OUTPUT, PATIENCE, PROMPT, REFUSED, STDERR, TIMED_OUT, TYPED, environment, fake_daemon, frame,
+                    OUTPUT, PATIENCE, PROMPT, REFUSED, STDERR, TIMED_OUT, TYPED, application, daemon, environment, fake_daemon, frame,
                     hello, kill, one_line, run, target, terminal)
 
 TARGETS = [
@@ -186,6 +186,77 @@ def test_no_sessions_say_so(answer):
     with fake_daemon(script) as fake:
         assert run("sessions", control=fake.control).stdout == "No sessions.\n"
         assert run("sessions", "-j", control=fake.control).stdout == "[]\n"
+
+
+BROKER_STATUS = {"version": "0.1.0", "pid": 7, "since": "2024-05-06T07:08:09Z", "recording": "journal",
+                 "folders": ["/tmp", "/srv\x1b[2J"], "rules": 2, "targets": 3, "sessions": 1,
+                 "problems": ["records have been waiting", "and more\n"]}
+
+
+def test_status_without_a_target_is_the_brokers():
+    def script(peer):
+        assert peer.call() == {"method": "org.manholed.Broker.BrokerStatus", "parameters": {}}
+        peer.reply(BROKER_STATUS)
+
+    with fake_daemon(script) as fake:
+        result = run("status", control=fake.control)
+        assert json.loads(run("status", "-j", control=fake.control).stdout) == BROKER_STATUS
+    assert result.returncode == DONE
+    assert result.stdout == rf"""
+manholed 0.1.0 (7)
+     Control: {fake.control}
+       Since: 2024-05-06T07:08:09Z
+   Recording: journal
+  Looks into: /tmp
+              /srv\x1b[2J
+       Rules: 2
+     Targets: 3
+    Sessions: 1
+     Problem: records have been waiting
+              and more\n
+""".lstrip("\n")
+
+
+METRICS = [
+    {"name": "m_open", "kind": "gauge", "help": "Sessions\nnow.", "samples": [
+        {"labels": {"state": "attached"}, "value": 2}, {"labels": {"state": "lin\"\x1b[2Jger\\"}, "value": 0}]},
+    {"name": "m", "kind": "counter", "help": "So far.", "samples": [{"labels": {}, "value": 9007199254740991}]},
+    {"name": "m_lag_seconds", "kind": "gauge", "help": "Lag.", "samples": [{"labels": {}, "value": 0.25}]},
+]
+
+
+def test_metrics_are_openmetrics():
+    def script(peer):
+        assert peer.call() == {"method": "org.manholed.Broker.Metrics", "parameters": {}}
+        peer.reply({"metrics": METRICS})
+
+    with fake_daemon(script) as fake:
+        result = run("metrics", control=fake.control)
+        assert json.loads(run("metrics", "-j", control=fake.control).stdout) == METRICS
+    assert result.returncode == DONE
+    assert result.stdout == r"""
+# TYPE m_open gauge
+# HELP m_open Sessions\\nnow.
+m_open{state="attached"} 2
+m_open{state="lin\"\\x1b[2Jger\\"} 0
+# TYPE m counter
+# HELP m So far.
+m_total 9007199254740991
+# TYPE m_lag_seconds gauge
+# HELP m_lag_seconds Lag.
+m_lag_seconds 0.25
+# EOF
+""".lstrip("\n")
+
+
+def test_the_brokers_own_metrics_are_read_by_prometheus(tmp_path):
+    parser = pytest.importorskip("prometheus_client.openmetrics.parser", reason="python3-prometheus-client is missing")
+    with daemon(tmp_path) as manholed, application(control=manholed.control) as app:
+        assert run("exec", app.pid, "print('seven')", control=manholed.control).stdout == "seven\n"
+        families = {f.name: f for f in parser.text_string_to_metric_families(run("metrics", control=manholed.control).stdout)}
+    assert {f.type for f in families.values()} == {"gauge", "counter"}
+    assert all(f.documentation and f.samples for f in families.values())
+    assert [s.value for s in families["manholed_sessions"].samples if s.name == "manholed_sessions_total"] == [1]
 
 
 def test_terminate_sends_the_id_and_the_reason():
