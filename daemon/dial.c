@@ -9,6 +9,7 @@
 #include "daemon/errors.h"
 #include "daemon/identity.h"
 #include "daemon/inspector.h"
+#include "daemon/log.h"
 #include "daemon/recorder.h"
 #include "lib/cleanup.h"
 
@@ -87,6 +88,7 @@ static void dial_on_connected(PrivCall *call, int error, int fd, void *userdata)
                 return;
         }
         if (error < 0) {
+                log_warning("Cannot connect to %s: %s", d->target->path, strerror(-error));
                 dial_fail(d, ERROR_TARGET_GONE, strerror(-error));
                 return;
         }

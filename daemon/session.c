@@ -11,8 +11,6 @@
 #include <time.h>
 
 #include "daemon/errors.h"
-#include "daemon/identity.h"
-#include "daemon/inspector.h"
 #include "daemon/log.h"
 #include "daemon/notice.h"
 #include "daemon/session-relay.h"
@@ -21,17 +19,8 @@
 
 /* A name service may be slow, and so may the memory of a client's process; then the number has to do. */
 static const struct timeval NAMES_WITHIN = { .tv_sec = 1 };
-/* Our agent greets within milliseconds. Silence is the pure-Python package, which waits for the
- * interpreter before it says anything. */
-static const struct timeval GREETING_WITHIN = { .tv_sec = 2 };
-/* A full backlog, or a socket between bind() and listen(): try again, for so long. */
-static const struct timeval CONNECT_RETRY = { .tv_usec = 20 * 1000 };
-/* manholed-priv is at once, unless a file system holds it up. */
-static const struct timeval CONNECT_ANSWER_WITHIN = { .tv_sec = 5 };
-#define CONNECT_WITHIN_USEC (2U * 1000U * 1000U)
 
 static void session_record(Session *s);
-static void session_connect(Session *s);
 
 /* ------------------------------------------------------------------- end */
 
@@ -41,12 +30,10 @@ void session_end(Session *s, const char *why) {
         s->state = SESSION_ENDED;
         names_wait_cancel(&s->name_wait);
         command_cancel(&s->command);
-        priv_call_cancel(&s->call);
+        dial_cancel(&s->dial);
         hangup_cancel(&s->client_gone);
         (void)event_del(s->timer);
         (void)event_del(s->limit);
-        if (s->greeting)
-                (void)event_del(s->greeting);
         while (!TAILQ_EMPTY(&s->mirrors))
                 mirror_session_ended(TAILQ_FIRST(&s->mirrors), why);
         if (s->target)
@@ -94,7 +81,7 @@ void session_target_gone(Session *s) {
                 return;
         s->target->n_sessions--;
         s->target = NULL;
-        if (s->state == SESSION_CONNECTING || s->state == SESSION_GREETING)
+        if (s->state == SESSION_CONNECTING)
                 session_fail_target_gone(s);
 }
 
@@ -136,9 +123,12 @@ static void session_on_command(Command *command, void *userdata) {
 /* ---------------------------------------------------------------- record */
 
 static void session_recorded(Session *s) {
+        if (!s->target) {
+                session_fail_target_gone(s);
+                return;
+        }
         s->state = SESSION_CONNECTING;
-        s->connecting_since = recorder_clock();
-        session_connect(s);
+        dial_begin(&s->dial, s->target, &s->facts.ids, s->facts.peer.uid, s->facts.wants_frames);
 }
 
 static void session_on_recorded(RecorderSession *record, int error) {
@@ -185,107 +175,21 @@ static void session_record(Session *s) {
 
 /* --------------------------------------------------------------- connect */
 
-static void session_ready(Session *s) {
-        (void)event_del(s->timer);
-        if (s->greeting)
-                (void)event_del(s->greeting);
+static void session_on_connected(Dial *d, int fd, DialFace face) {
+        Session *s = container_of(d, Session, dial);
+
+        s->agent_fd = fd;
+        s->facts.framed = face == DIAL_FRAMED;
         s->state = SESSION_READY;
         s->client.ready(s, s->client.userdata);
 }
 
-static void session_on_greeting(evutil_socket_t fd, short what, void *userdata) {
-        Session *s = userdata;
-        uint8_t first;
-        ssize_t n = 0;
+static void session_on_unconnected(Dial *d, const char *error, const char *reason) {
+        Session *s = container_of(d, Session, dial);
 
-        if (!(what & EV_TIMEOUT)) {
-                n = recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
-                if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                        return;
-                if (n <= 0) {
-                        session_fail(s, ERROR_TARGET_GONE, "the target closed the connection at once");
-                        return;
-                }
-        }
-        /* docs/CONSOLE-PROTOCOL.md: an agent that speaks frames begins with NUL. */
-        s->facts.framed = n == 1 && first == 0;
-        session_ready(s);
-}
-
-static void session_greet(Session *s) {
-        s->state = SESSION_GREETING;
-        s->greeting = event_new(s->host->loop, s->agent_fd, EV_READ | EV_PERSIST, session_on_greeting, s);
-        if (!s->greeting || event_add(s->greeting, &GREETING_WITHIN) < 0)
-                session_fail(s, ERROR_TARGET_GONE, "out of memory");
-}
-
-static void session_refuse(Session *s, int verdict) {
-        const char *reason = identity_reason(verdict);
-
-        if (verdict == IDENTITY_E_GONE) {
-                session_fail_target_gone(s);
-                return;
-        }
-        /* Of one that has just changed nothing is known but that it must be judged anew. */
-        if (verdict == IDENTITY_E_OTHER_PROCESS || verdict == IDENTITY_E_OTHER_USER) {
-                s->target->state = TARGET_UNTRUSTED;
-                s->target->impostor = true;
-        }
-        recorder_keep(&s->record, (Record){ .event = RECORD_DENIED, .reason = reason, .socket = s->target->path });
-        session_fail(s, ERROR_TARGET_UNTRUSTED, reason);
-}
-
-static void session_on_connected(PrivCall *call, int error, int fd, void *userdata) {
-        Session *s = userdata;
-        int r;
-
-        (void)event_del(s->timer);
-        if (error == -EAGAIN || error == -ECONNREFUSED) {
-                if (recorder_clock() - s->connecting_since < CONNECT_WITHIN_USEC)
-                        (void)event_add(s->timer, &CONNECT_RETRY);
-                else
-                        session_fail(s, ERROR_TARGET_GONE, error == -EAGAIN ?
-                                     "too many clients are waiting for the target" : "nobody listens");
-                return;
-        }
-        if (error < 0) {
-                log_warning("Session %s: cannot connect to its target: %s", s->facts.id, strerror(-error));
-                session_fail(s, ERROR_TARGET_GONE, strerror(-error));
-                return;
-        }
-        s->agent_fd = fd;
-        r = identity_check(fd, s->target, &s->facts.ids);
-        if (r != 0)
-                session_refuse(s, r);
-        else if (s->facts.wants_frames)
-                session_greet(s);
-        else
-                session_ready(s);
-}
-
-/* The agent shall see the client's own uid, when that is enough for it. Root is nobody to one in a user
- * namespace that does not map it: that one sees its own. A file without a mode says that only root gets
- * in. */
-static uid_t session_connect_uid(const Session *s) {
-        uid_t owner = s->target->file.st_uid;
-
-        if (owner != s->facts.ids.euid || (s->target->file.st_mode & S_IWUSR) == 0)
-                return geteuid();
-        return s->facts.peer.uid == owner || proc_knows_root(s->target->pid) == 0 ? owner : geteuid();
-}
-
-static void session_connect(Session *s) {
-        _cleanup_fd_ int fd = s->target ? inspector_open(s->target) : -ESTALE;
-
-        if (fd < 0) {
-                session_fail_target_gone(s);
-                return;
-        }
-        if (priv_connect(s->host->priv, &s->call, fd, session_connect_uid(s), s->facts.wants_frames,
-                         session_on_connected, s) < 0)
-                session_fail(s, ERROR_TARGET_GONE, "out of descriptors");
-        else
-                (void)event_add(s->timer, &CONNECT_ANSWER_WITHIN);
+        if (strcmp(error, ERROR_TARGET_UNTRUSTED) == 0)
+                recorder_keep(&s->record, (Record){ .event = RECORD_DENIED, .reason = reason, .socket = s->target->path });
+        session_fail(s, error, reason);
 }
 
 static void session_on_limit(evutil_socket_t fd, short what, void *userdata) {
@@ -297,10 +201,6 @@ static void session_on_timer(evutil_socket_t fd, short what, void *userdata) {
 
         if (s->state == SESSION_NAMING)
                 session_named(s);
-        else if (s->state == SESSION_CONNECTING && s->call.priv)
-                session_fail(s, ERROR_TARGET_GONE, "manholed-priv does not answer");
-        else if (s->state == SESSION_CONNECTING)
-                session_connect(s);
         else if (s->state == SESSION_RELAYING)
                 session_relay_on_timer(s);
 }
@@ -318,6 +218,7 @@ static int make_id(char ret[RECORD_SESSION_ID_MAX]) {
 
 int session_new(const SessionHost *host, Target *target, const Peer *peer, SessionWishes wishes,
                 SessionClient client, Session **ret) {
+        static const DialHandler dial_handler = { session_on_connected, session_on_unconnected };
         bool waits;
         Session *s = calloc(1, sizeof(*s));
 
@@ -333,7 +234,7 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, Sessi
         s->target_comm = strdup(target->comm);
         s->target_unit = target->unit ? strdup(target->unit) : NULL;
         s->reason = wishes.reason ? strdup(wishes.reason) : NULL;
-        if (!s->timer || !s->limit || !s->target_comm || (target->unit && !s->target_unit) || (wishes.reason && !s->reason) || (wishes.linger && backlog_init(&s->backlog) < 0) ||
+        if (!s->timer || !s->limit || dial_init(&s->dial, host->loop, host->priv, &dial_handler) < 0 || !s->target_comm || (target->unit && !s->target_unit) || (wishes.reason && !s->reason) || (wishes.linger && backlog_init(&s->backlog) < 0) ||
             make_id(s->facts.id) < 0) {
                 session_free(s);
                 return -ENOMEM;
@@ -358,8 +259,7 @@ void session_free(Session *s) {
                 event_free(s->timer);
         if (s->limit)
                 event_free(s->limit);
-        if (s->greeting)
-                event_free(s->greeting);
+        dial_done(&s->dial);
         backlog_done(&s->backlog);
         command_done(&s->command);
         free(s->client_user);

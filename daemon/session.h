@@ -20,6 +20,7 @@
 
 #include "daemon/backlog.h"
 #include "daemon/command.h"
+#include "daemon/dial.h"
 #include "daemon/flow.h"
 #include "daemon/hangup.h"
 #include "daemon/mirror.h"
@@ -52,8 +53,7 @@ typedef struct SessionHost {
 typedef enum SessionState {
         SESSION_NAMING,     /* the client's name and command line are being looked up */
         SESSION_RECORDING,  /* the start record is under way */
-        SESSION_CONNECTING, /* manholed-priv connects */
-        SESSION_GREETING,   /* a framed client: which agent is it? */
+        SESSION_CONNECTING, /* to the target, until it has shown its face */
         SESSION_READY,      /* waits for session_relay() */
         SESSION_RELAYING,
         SESSION_ENDED,
@@ -97,11 +97,9 @@ struct Session {
         RecordOrigin origin; /* a view of peer and command, for the start record */
         NameWait name_wait;
         Command command;
-        PrivCall call;
-        struct event *timer;    /* owned: patience of the current state */
-        struct event *greeting; /* owned */
-        struct event *limit;    /* owned: session-limits.h */
-        uint64_t connecting_since;
+        Dial dial;
+        struct event *timer; /* owned: patience of the current state */
+        struct event *limit; /* owned: session-limits.h */
         Hangup client_gone;
         RecorderSession record;
         Flow to_agent, to_client;
