@@ -150,6 +150,20 @@ class Host:
     def thread_names(self):
         return list(self.threads().values())
 
+    def wait_blocked(self, name=None):
+        """Until the main thread, or one whose name begins so, goes on sleeping in one system call."""
+        tasks = pathlib.Path(f"/proc/{self.pid}/task")
+        task = tasks / str(self.pid)
+        if name:
+            task = next(t for t in tasks.iterdir() if (t / "comm").read_text().startswith(name))
+        seen = []
+
+        def sleeps():
+            seen.append((task / "syscall").read_text())
+            return len(seen) > 1 and seen[-1] == seen[-2] and not seen[-1].startswith("running")
+
+        wait_for(sleeps, "a thread blocks")
+
     def wait_thread(self, name):
         """The id of the thread that has this name: it takes it when it has started."""
         return wait_for(

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Interrupts that do not reach the code: its thread is left to finish, and the session goes on."""
-import pathlib
 import time
 
 import pytest
@@ -19,25 +18,12 @@ def wait_none_left(host):
     wait_for(lambda: not has_left(host), "the thread that was left ends")
 
 
-def wait_blocked(host):
-    """Until the thread of the one console sleeps, and goes on sleeping, in a system call."""
-    task = next(t for t in pathlib.Path(f"/proc/{host.pid}/task").iterdir()
-                if (t / "comm").read_text().startswith("Manhole <"))
-    seen = []
-
-    def sleeps():
-        seen.append((task / "syscall").read_text())
-        return len(seen) > 1 and seen[-1] == seen[-2] and not seen[-1].startswith("running")
-
-    wait_for(sleeps, "the code blocks")
-
-
 def leave(host, client, line, blocks=True):
     """Types a block that blocks, interrupts it, and returns what comes up to the new prompt."""
     client.send(line + "\n\n")
     client.until(b"BLOCKS\n")
     if blocks:
-        wait_blocked(host)
+        host.wait_blocked("Manhole <")
     client.send(ETX)
     return client.until(LEFT) + client.until(b">>> ")
 
@@ -152,7 +138,7 @@ def test_exec_that_takes_no_interrupt_ends(host):
         number = client.request(EXEC, "import threading; print('BLOCKS', end=''); threading.Lock().__enter__()\n"
                                       "l = threading.Lock(); l.acquire(); l.acquire()")
         assert client.frame() == (OUTPUT, number, b"BLOCKS")
-        wait_blocked(host)
+        host.wait_blocked("Manhole <")
         client.send(INTERRUPT, number)
         end, _, stderr = client.exec_end(number)
         assert (end["reason"], end["status"], end["result"]) == ("interrupted", 1, None)
@@ -169,7 +155,7 @@ def test_framed_console_goes_on(host):
         client.until(PROMPT, number)
         client.send(INPUT, number, "l = os.pipe(); print('BLOCKS'); os.read(l[0], 1)\n")
         client.until(OUTPUT, number)
-        wait_blocked(host)
+        host.wait_blocked("Manhole <")
         client.send(INTERRUPT, number)
         assert LEFT in client.until(PROMPT, number)[OUTPUT]
         client.send(INPUT, number, "os.write(l[1], b'x')\n")

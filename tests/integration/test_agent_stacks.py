@@ -85,6 +85,7 @@ def test_kernels_name_of_a_thread_is_told_as_it_is(name):
     """As a C library may have set it."""
     code = f"c.prctl(15, {name!r}.encode(), 0, 0, 0); os.write(1, b'GO\\n')"
     with Host(HOSTS / "stuck.py", code, ready="GO") as host, framed(host) as client:
+        host.wait_blocked()
         main = next(t for t in client.ask(STACKS)["threads"] if t["native_id"] == host.pid)
         assert (main["name"], main["state"], main["syscall"]) == (name, "S", "read")
 
@@ -378,12 +379,14 @@ def test_asking_leaves_nothing():
             client.ask(STACKS, "locals=yes")
             client.ask(TASKS)
 
-    with tasks_host(20) as host, framed(host) as client:
-        ask(200)  # what is kept once
+    def growth(client):
         before = blocks(client)
         ask(200)
-        # One for each question would be 400.
-        assert blocks(client) - before < 200
+        return blocks(client) - before
+
+    with tasks_host(20) as host, framed(host) as client:
+        # What is kept once comes with the first of them. One for each question would be 400, each time.
+        assert min(growth(client) for _ in range(4)) < 200
 
 
 def test_question_is_answered_while_the_gil_is_held():

@@ -64,8 +64,7 @@ def test_headers_say_which_thread_it_is_and_what_it_does():
         "os.write(1, b'GO\\n')"
     )
     with stuck_host(code, "GO") as host, framed(host) as client:
-        wchan = pathlib.Path(f"/proc/{host.pid}/wchan")
-        wait_for(lambda: "pipe_read" in wchan.read_text(), "the main thread reads")
+        host.wait_blocked()
         gil, text, threads = stacks(client)
         found = {name: (int(tid), state) for tid, name, state in headers(text)}
         assert gil and set(found) == {
