@@ -180,12 +180,13 @@ static int say_error(const Connection *c, const VarlinkReply *reply) {
         return EXIT_FAILED;
 }
 
-static int send_call(Connection *c, const char *method, json_t *parameters, bool upgrade, uint64_t deadline) {
+static int send_call(Connection *c, const char *method, json_t *parameters, bool more, bool upgrade,
+                     uint64_t deadline) {
         _cleanup_free_ char *name = NULL, *text = NULL;
         size_t n;
 
         if (!parameters || asprintf(&name, INTERFACE "%s", method) < 0 ||
-            varlink_encode_consume(varlink_call_new(name, parameters, false, upgrade), &text, &n) < 0)
+            varlink_encode_consume(varlink_call_new(name, parameters, more, upgrade), &text, &n) < 0)
                 message_out_of_memory();
         return send_all(c, text, n, deadline);
 }
@@ -214,7 +215,11 @@ int connection_receive(Connection *c, uint64_t deadline, json_t **ret) {
 }
 
 int connection_send(Connection *c, const char *method, json_t *parameters, uint64_t deadline) {
-        return send_call(c, method, parameters, false, deadline);
+        return send_call(c, method, parameters, false, false, deadline);
+}
+
+int connection_send_more(Connection *c, const char *method, json_t *parameters, uint64_t deadline) {
+        return send_call(c, method, parameters, true, false, deadline);
 }
 
 int connection_call(Connection *c, const char *method, json_t *parameters, uint64_t deadline, json_t **ret) {
@@ -225,7 +230,7 @@ int connection_call(Connection *c, const char *method, json_t *parameters, uint6
 
 int connection_upgrade(Connection *c, const char *method, json_t *parameters, uint64_t deadline,
                        json_t **ret) {
-        int r = send_call(c, method, parameters, true, deadline);
+        int r = send_call(c, method, parameters, false, true, deadline);
 
         return r == EXIT_DONE ? connection_receive(c, deadline, ret) : r;
 }

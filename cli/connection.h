@@ -35,6 +35,9 @@ int connection_call(Connection *c, const char *method, json_t *parameters, uint6
 int connection_send(Connection *c, const char *method, json_t *parameters, uint64_t deadline);
 int connection_receive(Connection *c, uint64_t deadline, json_t **ret);
 
+/* Sends a call with "more"; connection_receive() gives one answer after the other. */
+int connection_send_more(Connection *c, const char *method, json_t *parameters, uint64_t deadline);
+
 /* The same with "upgrade": afterwards the descriptor and what the reader holds are raw bytes. */
 int connection_upgrade(Connection *c, const char *method, json_t *parameters, uint64_t deadline,
                        json_t **ret);

@@ -25,7 +25,7 @@
 static int verb_help(const Options *options, int n_words, char **words);
 
 static const Verb verbs[] = {
-        { "list", verb_list, "", 0, 0, TAKES_JSON },
+        { "list", verb_list, "", 0, 0, TAKES_JSON | TAKES_WATCH },
         { "status", verb_status, "TARGET", 0, 1, TAKES_JSON },
         { "attach", verb_attach, "TARGET", 0, 1, TAKES_REASON | TAKES_DIRECT | TAKES_RESUME },
         { "exec", verb_exec, "TARGET CODE|-", 1, 2, TAKES_JSON | TAKES_FILE | TAKES_TIMEOUT | TAKES_REASON },
@@ -52,6 +52,7 @@ enum {
         ARG_RESUME,
         ARG_TIMEOUT,
         ARG_VERSION,
+        ARG_WATCH,
 };
 
 static const struct option long_options[] = {
@@ -68,6 +69,7 @@ static const struct option long_options[] = {
         { "resume", required_argument, NULL, ARG_RESUME },
         { "timeout", required_argument, NULL, ARG_TIMEOUT },
         { "version", no_argument, NULL, ARG_VERSION },
+        { "watch", no_argument, NULL, ARG_WATCH },
         {},
 };
 
@@ -101,6 +103,7 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "  -j                       The same as --json=pretty on a terminal, else --json=short\n"
                    "      --no-legend          Print neither headings nor totals\n"
                    "      --no-pager           Do not use a pager\n"
+                   "      --watch              list: go on, with what comes, changes and goes\n"
                    "      --reason=TEXT        attach, exec, terminate: why, for the record\n"
                    "      --resume=ID          attach: take up a session that has lost its client\n"
                    "      --direct             attach, stacks: without manholed, and so without a record\n"
@@ -156,6 +159,7 @@ static unsigned option_needs(int option, const char **ret_name) {
                 { ARG_LOCALS, TAKES_LOCALS, "--locals" },
                 { 'f', TAKES_FILE, "--file" },
                 { ARG_TIMEOUT, TAKES_TIMEOUT, "--timeout" },
+                { ARG_WATCH, TAKES_WATCH, "--watch" },
         };
 
         for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
@@ -237,6 +241,9 @@ static int parse_option(CommandLine *line, int c, char **argv) {
                 return parse_timeout(optarg, &o->timeout_usec);
         case ARG_VERSION:
                 line->version = true;
+                return EXIT_DONE;
+        case ARG_WATCH:
+                o->watch = true;
                 return EXIT_DONE;
         default:
                 return say_bad_option(c, argv);

@@ -21,6 +21,7 @@ typedef struct Options {
         bool direct;           /* attach, stacks */
         bool all, locals;      /* stacks */
         const char *file;      /* exec; may be NULL */
+        bool watch;            /* list */
         uint64_t timeout_usec; /* exec; 0 means none */
 } Options;
 
@@ -34,6 +35,7 @@ enum {
         TAKES_RESUME = 1 << 5,
         TAKES_ALL = 1 << 6,
         TAKES_LOCALS = 1 << 7,
+        TAKES_WATCH = 1 << 8,
 };
 
 /* A verb gets the words behind its name and returns an ExitStatus, having said what went wrong. */

@@ -84,12 +84,59 @@ static void print_table(const Options *options, json_t *targets) {
         pager_close(&pager);
 }
 
+/* Columns do not move when a wider cell comes: one that looks on line by line is helped more by that. */
+static void print_event(const char *event, json_t *target) {
+        _cleanup_free_ char *pid = target_text(target, "pid"), *user = target_user(target),
+                            *unit = target_text(target, "unit"), *command = target_command(target),
+                            *python = target_text(target, "python"), *state = target_text(target, "state"),
+                            *sessions = target_text(target, "sessions");
+
+        (void)printf("%-8s %7s %-10s %-9s %-6s %8s %-24s %s\n", event, pid, user, state, python, sessions, unit, command);
+}
+
+static void print_answer(const Options *options, json_t *answer) {
+        const char *event = json_string_value(json_object_get(answer, "event"));
+        json_t *targets, *target = json_object_get(answer, "target");
+
+        if (options->json != JSON_OFF)
+                json_print(answer, options->json);
+        else if (json_is_object(target))
+                print_event(event ? event : "-", target);
+        else if (json_is_array(json_object_get(answer, "targets"))) {
+                targets = sorted(json_object_get(answer, "targets"));
+                for (size_t i = 0; i < json_array_size(targets); i++)
+                        print_event("listed", json_array_get(targets, i));
+                json_decref(targets);
+        } else if (options->legend)
+                (void)puts("Something was missed; this is how it is now:");
+        (void)fflush(stdout);
+}
+
+static int watch(const Options *options, Connection *connection) {
+        json_t *answer;
+        int r = connection_send_more(connection, "Watch", json_object(), deadline_in(ANSWER_USEC));
+
+        if (r == EXIT_DONE)
+                r = connection_receive(connection, deadline_in(ANSWER_USEC), &answer);
+        if (r == EXIT_DONE && options->json == JSON_OFF && options->legend)
+                (void)printf("%-8s %7s %-10s %-9s %-6s %8s %-24s %s\n", "EVENT", "PID", "USER", "STATE", "PYTHON", "SESSIONS", "UNIT",
+                             "COMMAND");
+        while (r == EXIT_DONE && !ferror(stdout)) {
+                print_answer(options, answer);
+                json_decref(answer);
+                r = connection_receive(connection, DEADLINE_NEVER, &answer);
+        }
+        return r;
+}
+
 int verb_list(const Options *options, int n_words, char **words) {
         _cleanup_(connection_done) Connection connection = CONNECTION_INIT;
         json_t *reply = NULL, *targets;
         int r;
 
         r = connection_open(&connection, options->control);
+        if (r == EXIT_DONE && options->watch)
+                return watch(options, &connection);
         if (r == EXIT_DONE)
                 r = connection_call(&connection, "List", json_object(), deadline_in(ANSWER_USEC), &reply);
         if (r != EXIT_DONE)

@@ -16,7 +16,7 @@
 
 static const Method *const methods[] = { &method_list, &method_status, &method_attach, &method_mirror, &method_resume, &method_sessions,
                                          &method_terminate, &method_stacks, &method_tasks, &method_health,
-                                         &method_broker_status, &method_metrics };
+                                         &method_broker_status, &method_metrics, &method_watch };
 
 /* The name of a parameter that the method does not have, or that has the wrong type; or NULL. */
 static const char *find_wrong_parameter(const Method *method, json_t *parameters) {

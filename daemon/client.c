@@ -86,6 +86,18 @@ static void client_done_with_call(Client *c) {
                 (void)event_add(c->next, &(struct timeval){});
 }
 
+void client_continue(Client *c, json_t *parameters) {
+        assert(c->call.more);
+
+        client_send_consume(c, varlink_reply_new(parameters, true));
+        if (!c->ended)
+                client_watch(c);
+}
+
+size_t client_unread(const Client *c) {
+        return evbuffer_get_length(c->out);
+}
+
 void client_reply(Client *c, json_t *parameters) {
         if (!c->call.oneway)
                 client_send_consume(c, varlink_reply_new(parameters, false));
@@ -143,6 +155,8 @@ static void client_dispatch(Client *c) {
                 client_end(c);
                 return;
         }
+        if (c->message && evbuffer_get_length(c->out) == 0)
+                c->host->drained(c, c->host->userdata);
         if (client_takes_calls(c))
                 client_parse(c);
         if (client_takes_calls(c) && c->hungry && c->eof)
@@ -226,6 +240,13 @@ bool client_may_upgrade(Client *c) {
         if (c->call.upgrade && !c->call.oneway)
                 return true;
         client_error_object(c, ERROR_EXPECTED_UPGRADE, NULL);
+        return false;
+}
+
+bool client_may_continue(Client *c) {
+        if (c->call.more && !c->call.oneway)
+                return true;
+        client_error_object(c, ERROR_EXPECTED_MORE, NULL);
         return false;
 }
 

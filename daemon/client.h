@@ -24,6 +24,7 @@
 typedef struct Client Client;
 typedef struct Question Question;
 typedef struct Session Session;
+typedef struct Watcher Watcher;
 
 typedef struct ClientHost {
         struct event_base *loop;
@@ -32,6 +33,8 @@ typedef struct ClientHost {
         Tally *tally;
         /* A call has come; answer it now or later with client_reply() or client_error(). */
         void (*call)(Client *client, const VarlinkCall *call, void *userdata);
+        /* All that was said has been read, while a call that has more than one answer is served. */
+        void (*drained)(Client *client, void *userdata);
         /* The connection is over; the owner frees the client later, from the loop. */
         void (*ended)(Client *client, void *userdata);
         void *userdata;
@@ -61,6 +64,7 @@ struct Client {
         uint64_t n_looks;   /* looks at everything that had begun by then */
         Session *session;   /* borrowed; that an Attach waits for */
         Question *question; /* borrowed; whose answer the call waits for */
+        Watcher *watcher;   /* borrowed; of a Watch */
         /* Of access: the peer's groups that rules name, as of the policy of that number. */
         gid_t *groups; /* owned */
         size_t n_groups;
@@ -77,6 +81,15 @@ void client_reply(Client *c, json_t *parameters);
 /* @reason is for a person and goes out as the error's only parameter, named @key. */
 void client_error(Client *c, const char *error, const char *key, const char *reason);
 void client_error_object(Client *c, const char *error, json_t *parameters);
+
+/* One answer of several: the call goes on until the client ends. Takes the reference to @parameters over.
+ * The client may have ended afterwards. */
+void client_continue(Client *c, json_t *parameters);
+/* Bytes of answers that it has not read yet. */
+size_t client_unread(const Client *c);
+
+/* The call asks for more than one answer. Otherwise it has been answered with an error. */
+bool client_may_continue(Client *c);
 
 /* Says an error nobody asked for and closes when it is written. */
 void client_refuse(Client *c, const char *error, const char *reason);

@@ -19,4 +19,5 @@
 #define ERROR_INTERFACE_NOT_FOUND "org.varlink.service.InterfaceNotFound"
 #define ERROR_METHOD_NOT_FOUND "org.varlink.service.MethodNotFound"
 #define ERROR_INVALID_PARAMETER "org.varlink.service.InvalidParameter"
+#define ERROR_EXPECTED_MORE "org.varlink.service.ExpectedMore"
 #define ERROR_EXPECTED_UPGRADE "org.varlink.service.ExpectedUpgrade"

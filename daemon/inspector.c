@@ -23,6 +23,7 @@ static const struct timeval STALE_WAIT = { .tv_sec = SOCKET_FILE_STALE_AGE_SEC }
 static void inspector_probe(Inspector *i, Target *t);
 
 static void inspector_settle(Inspector *i, Target *t) {
+        i->events->looked(t, i->userdata);
         if (!t->pending)
                 return;
         t->pending = false;

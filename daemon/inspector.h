@@ -20,6 +20,8 @@ typedef struct InspectorEvents {
         void (*gone)(Target *t, void *userdata);
         /* A socket file is surely stale: it has been removed, and `gone` follows, or it is left. */
         void (*stale)(Target *t, bool removed, void *userdata);
+        /* A look at the target is over. */
+        void (*looked)(Target *t, void *userdata);
         /* No look is pending any more. */
         void (*settled)(void *userdata);
 } InspectorEvents;

@@ -93,11 +93,18 @@ static void manager_on_client_ended(Client *c, void *userdata) {
         turns_leave(c->question ? &m->answers : &m->turns, c);
         if (c->question)
                 question_end(c->question);
+        if (c->watcher)
+                watcher_free(TAKE_PTR(c->watcher));
         if (!c->uncharged)
                 quota_release(&m->connections, c->peer.uid);
         TAILQ_REMOVE(&m->clients, c, link);
         TAILQ_INSERT_TAIL(&m->ended_clients, c, link);
         manager_reap_later(m);
+}
+
+static void manager_on_drained(Client *c, void *userdata) {
+        if (c->watcher)
+                watcher_drained(c->watcher);
 }
 
 static void manager_on_call(Client *c, const VarlinkCall *call, void *userdata) {
@@ -115,6 +122,8 @@ static void manager_on_session_ended(Session *s, void *userdata) {
         m->tally.sessions++;
         m->tally.input_bytes += s->to_agent.facts.position;
         m->tally.output_bytes += s->to_client.facts.position;
+        if (s->target)
+                watchers_look(m, s->target);
         TAILQ_REMOVE(&m->sessions, s, link);
         TAILQ_INSERT_TAIL(&m->ended_sessions, s, link);
         manager_reap_later(m);
@@ -161,7 +170,11 @@ static void manager_on_detached(Session *s, void *userdata) {
 }
 
 static void manager_on_joined(Session *s, void *userdata) {
-        manager_tell_others(userdata, s, NOTICE_JOINED);
+        Manager *m = userdata;
+
+        manager_tell_others(m, s, NOTICE_JOINED);
+        if (s->target)
+                watchers_look(m, s->target);
 }
 
 static void manager_on_left(Session *s, void *userdata) {
@@ -175,6 +188,7 @@ static void manager_on_target_gone(Target *t, void *userdata) {
         Question *q = TAILQ_FIRST(&m->questions);
         Session *s = TAILQ_FIRST(&m->sessions);
 
+        watchers_forget(m, t);
         while (s) {
                 Session *next = TAILQ_NEXT(s, link);
 
@@ -204,6 +218,10 @@ static void manager_on_stale(Target *t, bool removed, void *userdata) {
 
 void manager_next_turn(Manager *m) {
         (void)event_add(m->turn, &(struct timeval){});
+}
+
+static void manager_on_looked(Target *t, void *userdata) {
+        watchers_look(userdata, t);
 }
 
 static void manager_on_settled(void *userdata) {
@@ -273,6 +291,7 @@ static void manager_adopt_policy(Manager *m, Policy *policy) {
         m->policy = *policy;
         *policy = (Policy){};
         m->n_policies++;
+        watchers_review(m);
         log_info("Rules of the policy before the default: %zu.", m->policy.n_rules);
 }
 
@@ -372,7 +391,7 @@ static int manager_start_events(Manager *m) {
 
 static int manager_start(Manager *m, Config *config) {
         static const InspectorEvents inspector_events = { manager_on_target_gone, manager_on_stale,
-                                                          manager_on_settled };
+                                                          manager_on_looked, manager_on_settled };
         int r;
 
         m->loop = event_base_new();
@@ -397,8 +416,10 @@ static int manager_start(Manager *m, Config *config) {
                 return r;
         quota_init(&m->connections, config->connections_per_user);
         quota_init(&m->sessions_of, config->sessions_per_user);
+        quota_init(&m->watchers_of, WATCHERS_PER_USER);
         quota_init(&m->unread, UNREAD_BYTES_MAX);
-        m->client_host = (ClientHost){ m->loop, m->hangups, &m->unread, &m->tally, manager_on_call, manager_on_client_ended, m };
+        m->client_host = (ClientHost){ m->loop, m->hangups, &m->unread, &m->tally, manager_on_call, manager_on_drained,
+                                        manager_on_client_ended, m };
         m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups, &m->session_limits,
                                          manager_on_session_ended, manager_on_detached, manager_on_joined, manager_on_left, m };
         m->question_host = (QuestionHost){ m->loop, m->priv, &m->unread, asking_on_answered, asking_on_failed,
@@ -435,6 +456,7 @@ int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret) {
         TAILQ_INIT(&m->ended_mirrors);
         TAILQ_INIT(&m->questions);
         TAILQ_INIT(&m->ended_questions);
+        TAILQ_INIT(&m->watchers);
         r = manager_start(m, config);
         if (r < 0) {
                 manager_free(m);
@@ -492,6 +514,7 @@ void manager_free(Manager *m) {
         priv_free(m->priv);
         quota_done(&m->connections);
         quota_done(&m->sessions_of);
+        quota_done(&m->watchers_of);
         quota_done(&m->unread);
         event_drop(m->reap);
         event_drop(m->turn);

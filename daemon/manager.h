@@ -27,6 +27,7 @@
 #include "daemon/session.h"
 #include "daemon/tally.h"
 #include "daemon/turns.h"
+#include "daemon/watcher.h"
 
 typedef struct Manager Manager;
 
@@ -63,6 +64,8 @@ struct Manager {
         Questions questions, ended_questions;
         Tally tally;
         time_t since; /* CLOCK_REALTIME: when it started */
+        Watchers watchers;
+        Quota watchers_of; /* of each uid */
         SessionLimits session_limits;
         bool require_reason;
         struct event *reap;    /* frees what has ended */

@@ -283,8 +283,8 @@ class Varlink:
     def send(self, method, parameters=None, behind=b"", **flags):
         self.send_raw(self.encode(method, parameters, **flags) + behind)
 
-    def reply(self):
-        """(error or None, parameters), or None at the end."""
+    def message(self):
+        """The next message, or None at the end."""
         while (at := self.buffer.find(b"\0")) < 0:
             data = self.socket.recv(65536)
             if not data:
@@ -292,6 +292,13 @@ class Varlink:
                 return None
             self.buffer += data
         message, self.buffer = json.loads(self.buffer[:at]), self.buffer[at + 1:]
+        return message
+
+    def reply(self):
+        """(error or None, parameters), or None at the end."""
+        message = self.message()
+        if message is None:
+            return None
         assert not message.get("continues")
         return message.get("error"), message["parameters"]
 

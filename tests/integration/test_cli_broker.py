@@ -781,3 +781,24 @@ def test_a_full_disk_ends_a_console():
     assert result.returncode == FAILED
     assert result.stderr.splitlines()[-1] == \
         "manholectl: cannot write to standard output: No space left on device"
+
+
+def test_list_goes_on_when_it_is_to_watch():
+    answers = [{"event": "list", "targets": [target(7), target(3)]}, {"event": "added", "target": target(5)},
+               {"event": "overflow"}, {"event": "list", "targets": []}, {"event": "removed", "target": target(5)}]
+
+    def script(peer):
+        call = peer.call()
+        assert call["method"] == "org.manholed.Broker.Watch" and call["more"] is True
+        for answer in answers:
+            peer.send(json.dumps({"parameters": answer, "continues": True}).encode() + b"\0")
+
+    with fake_daemon(script) as fake:
+        done = run("list", "--watch", control=fake.control)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows[0][:2] == ["EVENT", "PID"] and done.returncode == FAILED  # manholed went away
+    assert [row[:2] for row in rows[1:] if row[0] != "Something"] == [
+        ["listed", "3"], ["listed", "7"], ["added", "5"], ["removed", "5"]]
+    with fake_daemon(script) as fake:
+        done = run("list", "--watch", "--json=short", control=fake.control)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == answers
