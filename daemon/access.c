@@ -58,12 +58,16 @@ json_t *access_time_json(time_t time) {
 
 json_t *access_target_json(Manager *m, const Target *t) {
         uid_t uid = t->has_process ? t->ids.euid : t->file.st_uid;
+        json_t *target;
 
-        return json_pack("{s:i, s:I, s:o, s:o, s:s, s:s, s:o, s:s, s:s, s:i, s:s}", "pid", (int)t->pid, "uid",
+        target = json_pack("{s:i, s:I, s:o, s:o, s:s, s:s, s:o, s:s, s:s, s:i, s:s}", "pid", (int)t->pid, "uid",
                          (json_int_t)uid, "user", access_nullable(names_get(m->names, uid)), "unit", access_nullable(t->unit),
                          "comm", t->comm, "command", t->command ?: "", "python",
                          access_nullable(t->python_known ? t->python.version : NULL), "agent", target_agent_name(t),
                          "state", target_state_name(t), "sessions", (int)t->n_sessions, "socket", t->path);
+        if (target && t->ns_pid != t->pid)
+                (void)json_object_set_new(target, "nspid", json_integer(t->ns_pid));
+        return target;
 }
 
 static void refuse_ambiguous(Manager *m, Client *c, const char *name) {

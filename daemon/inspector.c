@@ -22,29 +22,49 @@ static const struct timeval STALE_WAIT = { .tv_sec = SOCKET_FILE_STALE_AGE_SEC }
 
 static void inspector_probe(Inspector *i, Target *t);
 
-static void inspector_settle(Inspector *i, Target *t) {
-        i->events->looked(t, i->userdata);
-        if (!t->pending)
-                return;
-        t->pending = false;
+void inspector_settled(Inspector *i) {
         if (--i->registry->n_pending == 0)
                 i->events->settled(i->userdata);
 }
 
+void inspector_release_folder(Inspector *i, Folder *f) {
+        Target *t;
+
+        if (f->kind != FOLDER_FOREIGN || f->fd < 0)
+                return;
+        TAILQ_FOREACH(t, &i->registry->targets, link)
+                if (t->folder == f && (t->has_process || t->state == TARGET_UNKNOWN || t->call.priv))
+                        return;
+        f->fd = fd_close(f->fd);
+}
+
+static void inspector_settle(Inspector *i, Target *t) {
+        i->events->looked(t, i->userdata);
+        inspector_release_folder(i, t->folder);
+        if (!t->pending)
+                return;
+        t->pending = false;
+        inspector_settled(i);
+}
+
 void inspector_forget(Inspector *i, Target *t) {
         bool settles = t->pending && i->registry->n_pending == 1;
+        Folder *f = t->folder;
 
         i->events->gone(t, i->userdata);
         registry_remove(i->registry, t);
         target_free(t);
+        inspector_release_folder(i, f);
         if (settles)
                 i->events->settled(i->userdata);
 }
 
 int inspector_open(const Target *t) {
-        _cleanup_fd_ int fd = openat(t->folder->fd, t->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        _cleanup_fd_ int fd = t->folder->fd < 0 ? -1 : openat(t->folder->fd, t->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         struct stat st;
 
+        if (t->folder->fd < 0)
+                return -EAGAIN;
         if (fd < 0)
                 return -errno;
         if (fstat(fd, &st) < 0)
@@ -79,10 +99,28 @@ static uint64_t now_usec(void) {
         return (uint64_t)ts.tv_sec * 1000000U + (uint64_t)ts.tv_nsec / 1000U;
 }
 
+/* 0 or negative errno: then there is no file of that name any more, or nothing could be asked. */
+static int inspector_ask_stale(Inspector *i, Target *t) {
+        bool foreign = t->folder->kind == FOLDER_FOREIGN, remove = i->remove_stale == REMOVE_STALE_YES;
+        _cleanup_fd_ int fd = inspector_open(t);
+        int r;
+
+        if (fd < 0)
+                return fd;
+        r = priv_stale(i->priv, &t->call, t->folder->fd, fd, t->name, foreign ? (t->pid ?: -1) : 0,
+                       foreign ? t->start_time : 0, remove, inspector_on_stale, i);
+        t->removing = r == 0 && remove;
+        return 0;
+}
+
 /* A process that lives may serve it again; only files of the dead are removed. */
 static void inspector_treat_stale(Inspector *i, Target *t) {
-        if (!t->has_process && (i->remove_stale == REMOVE_STALE_YES ||
-                                (i->remove_stale == REMOVE_STALE_REPORT && !t->stale_told)))
+        if (t->has_process || i->remove_stale == REMOVE_STALE_NO ||
+            (i->remove_stale == REMOVE_STALE_REPORT && t->stale_told))
+                return;
+        if (t->folder->kind == FOLDER_FOREIGN) /* while it is open */
+                (void)inspector_ask_stale(i, t);
+        else
                 inspector_wait(i, t, &YOUNG_RETRY);
 }
 
@@ -175,6 +213,8 @@ static void inspector_on_executable(PrivCall *call, int error, int fd, void *use
 static void inspector_probe(Inspector *i, Target *t) {
         _cleanup_fd_ int fd = inspector_open(t);
 
+        if (fd == -EAGAIN)
+                return; /* the next sweep sees to it */
         if (fd < 0) {
                 inspector_forget(i, t); /* the scanner finds what has taken its place */
                 return;
@@ -197,6 +237,8 @@ static void inspector_on_stale(PrivCall *call, int error, int fd, void *userdata
                 i->events->stale(t, removed, i->userdata);
                 if (removed)
                         inspector_forget(i, t);
+                else
+                        inspector_release_folder(i, t->folder);
                 break;
         case -EAGAIN:
                 inspector_wait(i, t, &STALE_WAIT);
@@ -215,8 +257,7 @@ static void inspector_on_stale(PrivCall *call, int error, int fd, void *userdata
 static void inspector_on_timer(evutil_socket_t unused, short what, void *userdata) {
         Target *t = userdata;
         Inspector *i = t->inspector;
-        _cleanup_fd_ int fd = -1;
-        bool remove;
+        int r;
 
         if (t->call.priv) {
                 inspector_wait(i, t, &YOUNG_RETRY);
@@ -228,14 +269,9 @@ static void inspector_on_timer(evutil_socket_t unused, short what, void *userdat
         }
         if (i->remove_stale == REMOVE_STALE_NO)
                 return;
-        fd = inspector_open(t);
-        if (fd < 0) {
+        r = inspector_ask_stale(i, t);
+        if (r < 0 && r != -EAGAIN)
                 inspector_forget(i, t);
-                return;
-        }
-        remove = i->remove_stale == REMOVE_STALE_YES;
-        t->removing = priv_stale(i->priv, &t->call, t->folder->fd, fd, t->name, remove, inspector_on_stale, i) == 0 &&
-                      remove;
 }
 
 static void inspector_on_process_end(evutil_socket_t fd, short what, void *userdata) {

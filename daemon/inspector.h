@@ -49,6 +49,12 @@ void inspector_look_again(Inspector *i, Target *t, int socket_fd);
 /* Takes a target out of the registry and frees it. */
 void inspector_forget(Inspector *i, Target *t);
 
+/* Lets go of a foreign folder (scanner-foreign.h) that no process serves a socket in. */
+void inspector_release_folder(Inspector *i, Folder *f);
+
+/* One thing less that is pending. */
+void inspector_settled(Inspector *i);
+
 /* Opens the target's file again, if it still is the same: an O_PATH descriptor, the caller's, or
- * negative errno (-ESTALE when another file has its name). */
+ * negative errno (-ESTALE when another file has its name, -EAGAIN when its folder is not open now). */
 int inspector_open(const Target *t);

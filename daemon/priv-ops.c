@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/manhole-name.h"
+#include "daemon/priv-namespaces.h"
 #include "daemon/procfs.h"
 #include "daemon/socket-file.h"
 #include "lib/cleanup.h"
@@ -100,17 +101,20 @@ static int connect_as(int socket_fd, const struct stat *st, uid_t uid, bool fram
 }
 
 /* The process a file is named after is gone, or is another one that came later. */
-static bool owner_is_gone(pid_t pid, const struct stat *st) {
+static bool owner_is_gone(pid_t pid, uint64_t start_time, const struct stat *st) {
         ProcStat stat;
-        int r = proc_read_stat(pid, &stat);
+        int r = pid > 0 ? proc_read_stat(pid, &stat) : -ESRCH;
 
+        if (r == 0 && start_time != 0 && stat.start_time != start_time)
+                return true;
         if (r == -ENOENT || r == -ESRCH)
                 return true;
         return r == 0 && (stat.state == 'Z' || stat.state == 'X' ||
                           proc_started_after(stat.start_time, st->st_ctim.tv_sec));
 }
 
-static int check_stale(int folder_fd, int socket_fd, const char *name, struct stat *ret) {
+static int check_stale(int folder_fd, int socket_fd, const PrivRequest *request, struct stat *ret) {
+        const char *name = request->name;
         struct stat st, now;
         pid_t pid;
         int r;
@@ -122,7 +126,8 @@ static int check_stale(int folder_fd, int socket_fd, const char *name, struct st
                 return r;
         if (socket_file_is_young(&st))
                 return -EAGAIN;
-        if (!owner_is_gone(pid, &st))
+        /* In a pid namespace the name's number is not ours. */
+        if (!owner_is_gone(request->pid != 0 ? request->pid : pid, request->pid > 0 ? request->start_time : 0, &st))
                 return -EBUSY;
         for (unsigned i = 0; i < 2; i++)
                 if (probe(socket_fd) != -ECONNREFUSED)
@@ -136,13 +141,13 @@ static int check_stale(int folder_fd, int socket_fd, const char *name, struct st
         return 0;
 }
 
-static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
+static int unlink_stale(int folder_fd, int socket_fd, const PrivRequest *request) {
         struct stat st, now;
-        int r = check_stale(folder_fd, socket_fd, name, &st);
+        int r = check_stale(folder_fd, socket_fd, request, &st);
 
         if (r < 0)
                 return r;
-        if (unlinkat(folder_fd, name, 0) < 0)
+        if (unlinkat(folder_fd, request->name, 0) < 0)
                 return -errno;
         /* A rename between the last two calls cannot be excluded, only noticed. */
         if (fstat(socket_fd, &now) < 0)
@@ -150,7 +155,7 @@ static int unlink_stale(int folder_fd, int socket_fd, const char *name) {
         return now.st_nlink < st.st_nlink ? 0 : -ESTALE;
 }
 
-static int open_of_process(pid_t pid, uint64_t start_time, const char *name, int flags, int *ret_fd) {
+int priv_open_of_process(pid_t pid, uint64_t start_time, const char *name, int flags, int *ret_fd) {
         _cleanup_fd_ int fd = -1;
         char path[64];
         ProcStat stat;
@@ -175,7 +180,7 @@ static int open_of_process(pid_t pid, uint64_t start_time, const char *name, int
 int priv_execute(const PrivRequest *request, const int *fds, unsigned n_fds, int *ret_fd) {
         static const unsigned n_expected[_PRIV_OPERATION_MAX] = {
                 [PRIV_PROBE] = 1, [PRIV_CONNECT] = 1, [PRIV_UNLINK_STALE] = 2, [PRIV_CHECK_STALE] = 2,
-                [PRIV_OPEN_MAPS] = 0, [PRIV_OPEN_EXECUTABLE] = 0,
+                [PRIV_OPEN_MAPS] = 0, [PRIV_OPEN_EXECUTABLE] = 0, [PRIV_LIST_PROCESSES] = 0, [PRIV_OPEN_TMP] = 0,
         };
         struct stat st;
         int r;
@@ -197,13 +202,17 @@ int priv_execute(const PrivRequest *request, const int *fds, unsigned n_fds, int
         case PRIV_CHECK_STALE:
                 if (!memchr(request->name, '\0', sizeof(request->name)))
                         return -EINVAL;
-                return request->operation == PRIV_CHECK_STALE ? check_stale(fds[0], fds[1], request->name, &st) :
-                       unlink_stale(fds[0], fds[1], request->name);
+                return request->operation == PRIV_CHECK_STALE ? check_stale(fds[0], fds[1], request, &st) :
+                       unlink_stale(fds[0], fds[1], request);
         case PRIV_OPEN_MAPS:
-                return open_of_process(request->pid, request->start_time, "maps", O_RDONLY, ret_fd);
+                return priv_open_of_process(request->pid, request->start_time, "maps", O_RDONLY, ret_fd);
         case PRIV_OPEN_EXECUTABLE:
                 /* It can be named with that, and not be read. */
-                return open_of_process(request->pid, request->start_time, "exe", O_PATH, ret_fd);
+                return priv_open_of_process(request->pid, request->start_time, "exe", O_PATH, ret_fd);
+        case PRIV_LIST_PROCESSES:
+                return priv_namespaces_list(request->pid, ret_fd);
+        case PRIV_OPEN_TMP:
+                return priv_namespaces_open_tmp(request->pid, request->start_time, ret_fd);
         case _PRIV_OPERATION_MAX:
                 break;
         }

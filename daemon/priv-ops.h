@@ -7,7 +7,12 @@
  * on: whoever asks may be an attacker who has taken over the parser.
  */
 
+#include <sys/types.h>
+
 #include "daemon/priv-protocol.h"
+
+/* Opens /proc/PID/@name of a process, if it is that one. 0 or negative errno; *ret_fd is the caller's. */
+int priv_open_of_process(pid_t pid, uint64_t start_time, const char *name, int flags, int *ret_fd);
 
 /*
  * Runs one request. @fds are borrowed. On success of an operation that answers with a descriptor,

@@ -241,9 +241,10 @@ int priv_connect(Priv *priv, PrivCall *call, int socket_fd, uid_t uid, bool fram
         return priv_begin(priv, call, request, &socket_fd, 1, done, userdata);
 }
 
-int priv_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name, bool remove,
-               PrivDone done, void *userdata) {
-        PrivRequest request = { .operation = remove ? PRIV_UNLINK_STALE : PRIV_CHECK_STALE };
+int priv_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name, pid_t pid,
+               uint64_t start_time, bool remove, PrivDone done, void *userdata) {
+        PrivRequest request = { .operation = remove ? PRIV_UNLINK_STALE : PRIV_CHECK_STALE, .pid = pid,
+                                .start_time = start_time };
         int fds[] = { folder_fd, socket_fd };
 
         if (strlen(name) >= sizeof(request.name))
@@ -261,6 +262,18 @@ int priv_open_maps(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, P
 int priv_open_executable(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done,
                          void *userdata) {
         PrivRequest request = { .operation = PRIV_OPEN_EXECUTABLE, .pid = pid, .start_time = start_time };
+
+        return priv_begin(priv, call, request, NULL, 0, done, userdata);
+}
+
+int priv_list_processes(Priv *priv, PrivCall *call, pid_t after, PrivDone done, void *userdata) {
+        PrivRequest request = { .operation = PRIV_LIST_PROCESSES, .pid = after };
+
+        return priv_begin(priv, call, request, NULL, 0, done, userdata);
+}
+
+int priv_open_tmp(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done, void *userdata) {
+        PrivRequest request = { .operation = PRIV_OPEN_TMP, .pid = pid, .start_time = start_time };
 
         return priv_begin(priv, call, request, NULL, 0, done, userdata);
 }

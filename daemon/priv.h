@@ -48,11 +48,15 @@ void priv_free(Priv *priv);
 int priv_probe(Priv *priv, PrivCall *call, int socket_fd, PrivDone done, void *userdata);
 int priv_connect(Priv *priv, PrivCall *call, int socket_fd, uid_t uid, bool framed, PrivDone done,
                  void *userdata);
-int priv_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name, bool remove,
-               PrivDone done, void *userdata);
+/* @pid and @start_time: of the process the file is named after; 0: as the name says; -1: there is none. */
+int priv_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name, pid_t pid,
+               uint64_t start_time, bool remove, PrivDone done, void *userdata);
 int priv_open_maps(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done, void *userdata);
 int priv_open_executable(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done,
                          void *userdata);
+
+int priv_list_processes(Priv *priv, PrivCall *call, pid_t after, PrivDone done, void *userdata);
+int priv_open_tmp(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done, void *userdata);
 
 /* The answer, if it still comes, is dropped. Idle calls are left alone. */
 void priv_call_cancel(PrivCall *call);

@@ -15,20 +15,11 @@
 #include "daemon/folder.h"
 #include "daemon/log.h"
 #include "daemon/manhole-name.h"
+#include "daemon/scanner-foreign.h"
 #include "daemon/socket-file.h"
 #include "lib/cleanup.h"
 
 #define PRIVATE_PREFIX "systemd-private-" /* systemd.exec(5), PrivateTmp= */
-#define WATCHED (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR | IN_EXCL_UNLINK)
-
-struct Scanner {
-        struct event_base *loop; /* borrowed */
-        Inspector *inspector;    /* borrowed */
-        int inotify_fd;          /* owned */
-        struct event *readable;  /* owned */
-        uid_t uid;               /* 0: sockets of all users */
-        TAILQ_HEAD(, Folder) folders;
-};
 
 /* One that no target lies in, and that nobody watches. */
 static void folder_discard(Folder *f) {
@@ -37,7 +28,7 @@ static void folder_discard(Folder *f) {
         free(f);
 }
 
-static void folder_free(Scanner *s, Folder *f) {
+void scanner_folder_free(Scanner *s, Folder *f) {
         Registry *registry = s->inspector->registry;
         Target *t = TAILQ_FIRST(&registry->targets);
 
@@ -50,13 +41,15 @@ static void folder_free(Scanner *s, Folder *f) {
         }
         if (f->watch >= 0)
                 (void)inotify_rm_watch(s->inotify_fd, f->watch);
+        if (f->kind == FOLDER_FOREIGN)
+                scanner_foreign_forget(s, f);
         TAILQ_REMOVE(&s->folders, f, link);
         folder_discard(f);
 }
 
 /* A folder may have several names; its sockets are to be targets once. */
-static const Folder *find_same_folder(const Scanner *s, const struct stat *st) {
-        const Folder *f;
+Folder *scanner_find_same_folder(const Scanner *s, const struct stat *st) {
+        Folder *f;
 
         TAILQ_FOREACH(f, &s->folders, link)
                 if (f->watch >= 0 && f->device == st->st_dev && f->inode == st->st_ino)
@@ -89,12 +82,12 @@ static int folder_open(Scanner *s, int dirfd, const char *name, const char *path
         if (kind != FOLDER_TOP && st.st_uid != 0)
                 goto fail;
         r = -EEXIST;
-        if (find_same_folder(s, &st))
+        if (scanner_find_same_folder(s, &st))
                 goto fail;
         f->device = st.st_dev;
         f->inode = st.st_ino;
         (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", f->fd);
-        f->watch = inotify_add_watch(s->inotify_fd, link, WATCHED);
+        f->watch = inotify_add_watch(s->inotify_fd, link, SCANNER_WATCHED);
         if (f->watch < 0) {
                 r = -errno;
                 goto fail;
@@ -107,8 +100,6 @@ fail:
         folder_discard(f);
         return r;
 }
-
-static void folder_scan(Scanner *s, Folder *f);
 
 static Folder *find_folder(Scanner *s, const char *path) {
         Folder *f;
@@ -133,10 +124,10 @@ static void folder_enter(Scanner *s, Folder *parent, const char *name, FolderKin
         if (known) {
                 if (fstatat(parent->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == known->inode &&
                     st.st_dev == known->device) {
-                        folder_scan(s, known);
+                        scanner_folder_scan(s, known);
                         return;
                 }
-                folder_free(s, known);
+                scanner_folder_free(s, known);
         }
         r = folder_open(s, parent->fd, name, path, kind, &f);
         if (r < 0) {
@@ -145,17 +136,33 @@ static void folder_enter(Scanner *s, Folder *parent, const char *name, FolderKin
                         log_warning("%s: cannot be watched: %s", path, strerror(-r));
                 return;
         }
-        folder_scan(s, f);
+        scanner_folder_scan(s, f);
 }
 
-static void folder_examine_socket(Scanner *s, Folder *f, const char *name, pid_t pid) {
+static Target *folder_new_target(Scanner *s, Folder *f, const char *name, const struct stat *st, pid_t ns_pid) {
+        char path[64];
+        Target *t;
+        pid_t pid;
+
+        if (f->kind != FOLDER_FOREIGN)
+                return target_new(f, f->path, name, st, ns_pid);
+        pid = scanner_foreign_find_process(s, f, ns_pid, st->st_uid);
+        (void)snprintf(path, sizeof(path), "/proc/%d/root/tmp", (int)pid);
+        t = target_new(f, pid > 0 ? path : f->path, name, st, pid);
+        if (t)
+                t->ns_pid = ns_pid;
+        return t;
+}
+
+void scanner_examine_socket(Scanner *s, Folder *f, const char *name, pid_t pid) {
         Inspector *i = s->inspector;
         Target *t = registry_find(i->registry, f, name);
         _cleanup_fd_ int fd = openat(f->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         struct stat st;
         bool is_socket;
 
-        if (fd < 0 && is_shortage(-errno))
+        /* Not open now. */
+        if (f->fd < 0 || (fd < 0 && is_shortage(-errno)))
                 return;
         is_socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
         if (t && is_socket && socket_file_same(&t->file, &st)) {
@@ -169,7 +176,7 @@ static void folder_examine_socket(Scanner *s, Folder *f, const char *name, pid_t
                 inspector_forget(i, t);
         if (!is_socket || (s->uid != 0 && st.st_uid != s->uid))
                 return;
-        t = target_new(f, f->path, name, &st, pid);
+        t = folder_new_target(s, f, name, &st, pid);
         if (!t || registry_add(i->registry, t) != 0) {
                 log_debug("%s/%s: one more than can be followed", f->path, name);
                 target_free(t);
@@ -185,14 +192,16 @@ static void folder_examine(Scanner *s, Folder *f, const char *name) {
                 if (strcmp(name, "tmp") == 0)
                         folder_enter(s, f, name, FOLDER_TMP);
         } else if (manhole_name_parse(name, &pid) == 0)
-                folder_examine_socket(s, f, name, pid);
+                scanner_examine_socket(s, f, name, pid);
         else if (f->kind == FOLDER_TOP && s->uid == 0 &&
                  strncmp(name, PRIVATE_PREFIX, strlen(PRIVATE_PREFIX)) == 0)
                 folder_enter(s, f, name, FOLDER_SERVICE);
 }
 
-static void folder_scan(Scanner *s, Folder *f) {
-        int fd = openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+void scanner_folder_scan(Scanner *s, Folder *f) {
+        /* A foreign one was opened by manholed-priv, and may be closed to us. */
+        int fd = f->kind == FOLDER_FOREIGN ? fcntl(f->fd, F_DUPFD_CLOEXEC, 0) :
+                 openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
         struct dirent *entry;
 
@@ -200,6 +209,7 @@ static void folder_scan(Scanner *s, Folder *f) {
                 (void)fd_close(fd);
                 return;
         }
+        rewinddir(dir);
         while ((entry = readdir(dir)))
                 folder_examine(s, f, entry->d_name);
         (void)closedir(dir);
@@ -228,10 +238,12 @@ static void scanner_dispatch(Scanner *s, const struct inotify_event *event) {
         if (event->mask & IN_IGNORED) {
                 f->watch = -1;
                 if (f->kind != FOLDER_TOP)
-                        folder_free(s, f);
+                        scanner_folder_free(s, f);
                 else
                         log_warning("%s is gone", f->path);
-        } else if (event->len > 0)
+        } else if (event->len > 0 && f->kind == FOLDER_FOREIGN)
+                scanner_foreign_examine(s, f, event->name);
+        else if (event->len > 0)
                 folder_examine(s, f, event->name);
 }
 
@@ -264,7 +276,9 @@ int scanner_new(struct event_base *loop, Inspector *inspector, Scanner **ret) {
                 r = -errno;
         else
                 s->readable = event_new(loop, s->inotify_fd, EV_READ | EV_PERSIST, scanner_on_readable, s);
-        if (!s->readable || event_add(s->readable, NULL) < 0) {
+        if (s->readable && event_add(s->readable, NULL) == 0)
+                r = scanner_foreign_init(s);
+        if (r < 0) {
                 scanner_free(s);
                 return r;
         }
@@ -278,7 +292,8 @@ void scanner_free(Scanner *s) {
         if (!s)
                 return;
         while ((f = TAILQ_FIRST(&s->folders)))
-                folder_free(s, f);
+                scanner_folder_free(s, f);
+        scanner_foreign_done(s);
         if (s->readable)
                 event_free(s->readable);
         (void)fd_close(s->inotify_fd);
@@ -305,7 +320,7 @@ int scanner_add_folder(Scanner *s, const char *path) {
                 return 0;
         if (r < 0)
                 return r;
-        folder_scan(s, f);
+        scanner_folder_scan(s, f);
         return 0;
 }
 
@@ -323,12 +338,12 @@ void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths) 
 
         while (f) {
                 Folder *next = TAILQ_NEXT(f, link);
-                bool kept = false;
+                bool kept = f->kind == FOLDER_FOREIGN; /* asked for by nobody */
 
                 for (size_t i = 0; i < n_paths && !kept; i++)
                         kept = belongs_to(f, paths[i]);
                 if (!kept)
-                        folder_free(s, f);
+                        scanner_folder_free(s, f);
                 f = next;
         }
 }
@@ -341,8 +356,7 @@ void scanner_each_folder(const Scanner *s, void (*each)(const char *path, void *
                         each(f->path, userdata);
 }
 
-/* Targets whose file went away while nobody told. */
-static void scanner_drop_missing(Scanner *s) {
+void scanner_drop_missing(Scanner *s, const Folder *only) {
         Registry *registry = s->inspector->registry;
         Target *t = TAILQ_FIRST(&registry->targets);
 
@@ -351,8 +365,8 @@ static void scanner_drop_missing(Scanner *s) {
                 /* The target may go, and its name with it, before another takes its place. */
                 _cleanup_free_ char *name = strdup(t->name);
 
-                if (name)
-                        folder_examine_socket(s, t->folder, name, t->pid);
+                if (name && (!only || t->folder == only))
+                        scanner_examine_socket(s, t->folder, name, t->ns_pid);
                 t = next;
         }
 }
@@ -365,16 +379,16 @@ static void folder_renew(Scanner *s, Folder *f) {
 
         if (f->kind != FOLDER_TOP) {
                 if (fstat(f->fd, &st) == 0 && st.st_nlink == 0)
-                        folder_free(s, f);
+                        scanner_folder_free(s, f);
         } else if (stat(f->path, &st) == 0 && (st.st_dev != f->device || st.st_ino != f->inode) &&
                    folder_open(s, AT_FDCWD, f->path, f->path, FOLDER_TOP, &renewed) == 0)
-                folder_free(s, f);
+                scanner_folder_free(s, f);
 }
 
 void scanner_rescan(Scanner *s) {
         Folder *f = TAILQ_FIRST(&s->folders);
 
-        scanner_drop_missing(s);
+        scanner_drop_missing(s, NULL);
         while (f) {
                 Folder *next = TAILQ_NEXT(f, link);
 
@@ -384,5 +398,6 @@ void scanner_rescan(Scanner *s) {
         /* Folders of services are reached through the top ones. */
         TAILQ_FOREACH(f, &s->folders, link)
                 if (f->kind == FOLDER_TOP)
-                        folder_scan(s, f);
+                        scanner_folder_scan(s, f);
+        scanner_foreign_rescan(s);
 }

@@ -100,7 +100,7 @@ Target *target_new(Folder *folder, const char *folder_path, const char *name, co
                 return NULL;
         t->folder = folder;
         t->file = *st;
-        t->pid = pid;
+        t->pid = t->ns_pid = pid;
         t->pidfd = -1;
         t->name = strdup(name);
         if (!t->name || asprintf(&t->path, "%s/%s", folder_path, name) < 0) {

@@ -36,7 +36,8 @@ struct Target {
         char *path;               /* owned: for people */
         struct stat file;         /* dev, ino, ctime and owner tell one file from its successor */
 
-        pid_t pid;           /* as the name says */
+        pid_t pid;           /* as we know the process; 0: it is not known */
+        pid_t ns_pid;        /* as the name says, and as it knows itself */
         bool has_process;    /* a process of that pid, not younger than the file */
         uint64_t start_time; /* of the process, with has_process */
         ProcStatus ids;

@@ -192,8 +192,8 @@ class Daemon:
         return links
 
     def descriptors(self):
-        """What is open, but for the pidfds of targets anywhere on the machine."""
-        return len([link for link in self.links() if "pidfd" not in link])
+        """What is open, but for the pidfds of targets, and the folders of containers, anywhere on the machine."""
+        return len([link for link in self.links() if "pidfd" not in link and link not in ("/", "/tmp")])
 
     @contextlib.contextmanager
     def no_leak(self):
@@ -347,9 +347,9 @@ class AttachedFrames(_Attached, Framed):
 class Process:
     """A process that a test holds by its standard streams: it says READY and ends with its input."""
 
-    def __init__(self, code, *arguments, uid=US, cwd="/"):
+    def __init__(self, code, *arguments, uid=US, cwd="/", prefix=()):
         self.process = subprocess.Popen(
-            [PYTHON, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            [*prefix, PYTHON, "-c", code, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
             env=environment(PYTHONPATH=place().path / "python"), cwd=cwd, **as_user(uid),
         )
         self.pid = self.process.pid
