@@ -19,7 +19,7 @@ def main():
             agent_rows.console()
             agent_rows.stalled()
     else:
-        print("(the pure-Python package is not here: run tests/fetch-python-manhole in the build folder)")
+        print("(the pure-Python package is not here: run tests/fetch-from-sid python3-manhole tests/python-manhole in the build folder)")
     if shutil.which("socat"):
         broker_rows.relay()
     else:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The pure-Python package's sockets, served by manholed in plain.
 
-The package is Debian's own python3-manhole, unpacked by tests/fetch-python-manhole.
+The package is Debian's own python3-manhole, unpacked by tests/fetch-from-sid.
 """
 import json
 import pathlib
@@ -21,7 +21,7 @@ def application(build):
     """A process that imports the pure-Python package and installs it."""
     package = build / PACKAGE
     if not (package / "manhole").is_dir():
-        pytest.skip("Debian's python3-manhole is not here: run tests/fetch-python-manhole FOLDER")
+        pytest.skip("Debian's python3-manhole is not here: run tests/fetch-from-sid python3-manhole FOLDER")
     env = environment(PYTHONPATH=str(package))
     process = subprocess.Popen(
         [sys.executable, "-c", "import manhole; manhole.install(verbose=False); input()"],
