@@ -163,6 +163,7 @@ static int say_error(const Connection *c, const VarlinkReply *reply) {
                 { "org.manholed.TargetGone", EXIT_FAILED },
                 { "org.manholed.TooManySessions", EXIT_FAILED },
                 { "org.manholed.RecorderUnavailable", EXIT_FAILED },
+                { "org.manholed.SessionEnded", EXIT_FAILED },
                 { "org.manholed.Unsupported", EXIT_FAILED },
                 { "org.manholed.TimedOut", EXIT_TIMED_OUT },
         };

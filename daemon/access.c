@@ -140,3 +140,18 @@ bool access_allows(Manager *m, Client *c, const Target *t, PolicyMode mode) {
         }
         return true;
 }
+
+bool access_has_agent(Client *c, const Target *t) {
+        char reason[ACCESS_REASON_MAX];
+
+        if (t->python_known && t->python.native)
+                return true;
+        (void)snprintf(reason, sizeof(reason),
+                       t->python_known ? "process %d has the pure-Python manhole, which cannot be asked without "
+                                         "opening a console in it"
+                                       : "it cannot be seen whether process %d has manholed's agent, which alone "
+                                         "can be asked without opening a console",
+                       (int)t->pid);
+        client_error(c, ERROR_UNSUPPORTED, "reason", reason);
+        return false;
+}

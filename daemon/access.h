@@ -32,6 +32,10 @@ Target *access_find_target(Manager *m, Client *c, json_t *parameters);
  * client has its error, and a refusal is recorded. */
 bool access_allows(Manager *m, Client *c, const Target *t, PolicyMode mode);
 
+/* Whether the target is known to have manholed's agent, without which the client has its error: the
+ * pure-Python package would open a console for whoever connects, and log that. */
+bool access_has_agent(Client *c, const Target *t);
+
 /* Somebody was refused a target. */
 void access_record_denied(Manager *m, const Client *c, const Target *t, const char *reason);
 

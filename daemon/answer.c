@@ -93,6 +93,22 @@ const AnswerMember answer_health[] = {
         {},
 };
 
+static const AnswerMember exception_members[] = {
+        { "type", ANSWER_TEXT, .nullable = true },
+        { "message", ANSWER_TEXT, .nullable = true },
+        { "traceback", ANSWER_TEXT, .nullable = true },
+        {},
+};
+
+const AnswerMember answer_end[] = {
+        { "reason", ANSWER_TEXT },
+        { "status", ANSWER_INTEGER, .nullable = true },
+        { "result", ANSWER_TEXT, .nullable = true },
+        { "exception", ANSWER_OBJECT, .nullable = true, .members = exception_members },
+        { "truncated", ANSWER_BOOL, .nullable = true },
+        {},
+};
+
 static bool object_fits(json_t *object, const AnswerMember *members);
 static bool array_fits(json_t *array, AnswerType type, const AnswerMember *members);
 

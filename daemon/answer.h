@@ -36,8 +36,8 @@ typedef struct AnswerMember {
         const struct AnswerMember *members; /* of an object, or of each */
 } AnswerMember;
 
-/* docs/CONSOLE-PROTOCOL.md: Stacks, Tasks, Health. */
-extern const AnswerMember answer_stacks[], answer_tasks[], answer_health[];
+/* docs/CONSOLE-PROTOCOL.md: Stacks, Tasks, Health, and how an exec ended. */
+extern const AnswerMember answer_stacks[], answer_tasks[], answer_health[], answer_end[];
 
 /*
  * 0: *ret is the answer, without members that are not known. ANSWER_E_ERROR: *ret is {error, message},

@@ -36,27 +36,11 @@ static const char *find_limit(const Manager *m, const Client *c, const Target *t
         return NULL;
 }
 
-/* The pure-Python package would open a console for whoever connects, and log that. */
-static bool refuse_without_agent(Client *c, const Target *t) {
-        char reason[ACCESS_REASON_MAX];
-
-        if (t->python_known && t->python.native)
-                return false;
-        (void)snprintf(reason, sizeof(reason),
-                       t->python_known ? "process %d has the pure-Python manhole, which cannot be asked without "
-                                         "opening a console in it"
-                                       : "it cannot be seen whether process %d has manholed's agent, which alone "
-                                         "can be asked without opening a console",
-                       (int)t->pid);
-        client_error(c, ERROR_UNSUPPORTED, "reason", reason);
-        return true;
-}
-
 void asking_begin(Manager *m, Client *c, json_t *parameters, PolicyMode mode, QuestionAsks asks) {
         Target *t = access_find_target(m, c, parameters);
         const char *limit;
 
-        if (!t || !access_allows(m, c, t, mode) || refuse_without_agent(c, t))
+        if (!t || !access_allows(m, c, t, mode) || !access_has_agent(c, t))
                 return;
         limit = find_limit(m, c, t);
         if (limit) {

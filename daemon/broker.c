@@ -15,7 +15,7 @@
 #define SETTLE_WITHIN_USEC (1000U * 1000U)
 
 static const Method *const methods[] = { &method_list, &method_status, &method_attach, &method_mirror, &method_resume, &method_sessions,
-                                         &method_terminate, &method_stacks, &method_tasks, &method_health,
+                                         &method_terminate, &method_stacks, &method_tasks, &method_health, &method_exec,
                                          &method_broker_status, &method_metrics, &method_watch };
 
 /* The name of a parameter that the method does not have, or that has the wrong type; or NULL. */

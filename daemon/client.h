@@ -22,6 +22,7 @@
 #include "lib/varlink.h"
 
 typedef struct Client Client;
+typedef struct Execution Execution;
 typedef struct Question Question;
 typedef struct Session Session;
 typedef struct Watcher Watcher;
@@ -65,6 +66,7 @@ struct Client {
         Session *session;   /* borrowed; that an Attach waits for */
         Question *question; /* borrowed; whose answer the call waits for */
         Watcher *watcher;   /* borrowed; of a Watch */
+        Execution *execution; /* borrowed; of an Exec */
         /* Of access: the peer's groups that rules name, as of the policy of that number. */
         gid_t *groups; /* owned */
         size_t n_groups;

@@ -14,6 +14,7 @@
 #define ERROR_RECORDER_UNAVAILABLE "org.manholed.RecorderUnavailable"
 #define ERROR_UNSUPPORTED "org.manholed.Unsupported"
 #define ERROR_TIMED_OUT "org.manholed.TimedOut"
+#define ERROR_SESSION_ENDED "org.manholed.SessionEnded"
 #define ERROR_BAD_MESSAGE "org.manholed.BadMessage"
 
 #define ERROR_INTERFACE_NOT_FOUND "org.varlink.service.InterfaceNotFound"

@@ -28,6 +28,7 @@ static const struct timeval TURN_AT_LEAST = { .tv_usec = 200 * 1000 };
 static void manager_on_reap(evutil_socket_t fd, short what, void *userdata) {
         Manager *m = userdata;
         Client *c;
+        Execution *e;
         Mirror *mirror;
         Question *q;
         Session *s;
@@ -43,6 +44,10 @@ static void manager_on_reap(evutil_socket_t fd, short what, void *userdata) {
         while ((q = TAILQ_FIRST(&m->ended_questions))) {
                 TAILQ_REMOVE(&m->ended_questions, q, link);
                 question_free(q);
+        }
+        while ((e = TAILQ_FIRST(&m->ended_executions))) {
+                TAILQ_REMOVE(&m->ended_executions, e, link);
+                execution_free(e);
         }
         while ((s = TAILQ_FIRST(&m->ended_sessions))) {
                 TAILQ_REMOVE(&m->ended_sessions, s, link);
@@ -95,6 +100,8 @@ static void manager_on_client_ended(Client *c, void *userdata) {
                 question_end(c->question);
         if (c->watcher)
                 watcher_free(TAKE_PTR(c->watcher));
+        if (c->execution)
+                execution_end(c->execution);
         if (!c->uncharged)
                 quota_release(&m->connections, c->peer.uid);
         TAILQ_REMOVE(&m->clients, c, link);
@@ -105,6 +112,8 @@ static void manager_on_client_ended(Client *c, void *userdata) {
 static void manager_on_drained(Client *c, void *userdata) {
         if (c->watcher)
                 watcher_drained(c->watcher);
+        if (c->execution)
+                execution_resume(c->execution);
 }
 
 static void manager_on_call(Client *c, const VarlinkCall *call, void *userdata) {
@@ -134,6 +143,13 @@ static void manager_on_question_ended(Question *q, void *userdata) {
 
         TAILQ_REMOVE(&m->questions, q, link);
         TAILQ_INSERT_TAIL(&m->ended_questions, q, link);
+        manager_reap_later(m);
+}
+
+void manager_on_execution_ended(Execution *e, void *userdata) {
+        Manager *m = userdata;
+
+        TAILQ_INSERT_TAIL(&m->ended_executions, e, link);
         manager_reap_later(m);
 }
 
@@ -456,6 +472,7 @@ int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret) {
         TAILQ_INIT(&m->ended_mirrors);
         TAILQ_INIT(&m->questions);
         TAILQ_INIT(&m->ended_questions);
+        TAILQ_INIT(&m->ended_executions);
         TAILQ_INIT(&m->watchers);
         r = manager_start(m, config);
         if (r < 0) {

@@ -11,6 +11,7 @@
 
 #include "daemon/client.h"
 #include "daemon/config.h"
+#include "daemon/execution.h"
 #include "daemon/hangup.h"
 #include "daemon/inspector.h"
 #include "daemon/listener.h"
@@ -34,6 +35,7 @@ typedef struct Manager Manager;
 typedef TAILQ_HEAD(Clients, Client) Clients;
 typedef TAILQ_HEAD(Sessions, Session) Sessions;
 typedef TAILQ_HEAD(Questions, Question) Questions;
+typedef TAILQ_HEAD(Executions, Execution) Executions;
 
 struct Manager {
         struct event_base *loop;
@@ -62,6 +64,7 @@ struct Manager {
         Mirrors mirrors, ended_mirrors;
         QuestionHost question_host;
         Questions questions, ended_questions;
+        Executions ended_executions; /* the others are their clients' */
         Tally tally;
         time_t since; /* CLOCK_REALTIME: when it started */
         Watchers watchers;
@@ -84,6 +87,9 @@ struct Manager {
  * negative errno; what is wrong has been logged. */
 int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret);
 void manager_free(Manager *m);
+
+/* It is over: frees it later. @userdata is the manager. */
+void manager_on_execution_ended(Execution *e, void *userdata);
 
 /* Somebody waits for a turn, or has had it. */
 void manager_next_turn(Manager *m);

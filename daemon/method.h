@@ -29,4 +29,4 @@ typedef struct Method {
 
 extern const Method method_broker_status, method_metrics;
 extern const Method method_list, method_status, method_attach, method_mirror, method_resume, method_sessions,
-        method_terminate, method_stacks, method_tasks, method_health, method_watch;
+        method_terminate, method_stacks, method_tasks, method_health, method_exec, method_watch;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/access.h"
+#include "daemon/descriptors.h"
 #include "daemon/errors.h"
 #include "daemon/manager.h"
 #include "daemon/session-linger.h"
@@ -87,6 +88,46 @@ const char *session_access_phase_name(SessionPhase phase) {
         };
 
         return names[phase];
+}
+
+/* A reason stands in one field of one record: longer ones are no reasons. */
+#define REASON_MAX 1000U
+
+static bool says_why(const char *reason) {
+        return reason && reason[strspn(reason, " \t\r\n")];
+}
+
+void session_access_open(Manager *m, Client *c, Target *t, SessionWishes wishes, SessionClient client) {
+        if (wishes.reason && strlen(wishes.reason) > REASON_MAX) {
+                client_error(c, ERROR_INVALID_PARAMETER, "parameter", "reason");
+                return;
+        }
+        if (m->require_reason && !says_why(wishes.reason)) {
+                access_record_denied(m, c, t, "no reason is given");
+                client_error(c, ERROR_NOT_AUTHORIZED, "reason",
+                             "sessions need a reason here: manholectl attach --reason=TEXT");
+                return;
+        }
+        if (!descriptors_are_left(c->fd, DESCRIPTORS_FOR_SESSIONS)) {
+                client_error(c, ERROR_TOO_MANY_SESSIONS, "reason", "the broker has as many sessions as it can serve");
+                return;
+        }
+        switch (quota_charge(&m->sessions_of, c->peer.uid)) {
+        case 0:
+                break;
+        case QUOTA_E_EXCEEDED:
+                client_error(c, ERROR_TOO_MANY_SESSIONS, "reason", "this user has too many sessions");
+                return;
+        default:
+                client_error(c, ERROR_TOO_MANY_SESSIONS, "reason", "the daemon is out of memory");
+                return;
+        }
+        if (session_new(&m->session_host, t, &c->peer, wishes, client, &c->session) < 0) {
+                quota_release(&m->sessions_of, c->peer.uid);
+                client_error(c, ERROR_TARGET_GONE, "reason", "the daemon is out of memory");
+                return;
+        }
+        TAILQ_INSERT_TAIL(&m->sessions, c->session, link);
 }
 
 static const char *state_name(const Session *s) {

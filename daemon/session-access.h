@@ -26,6 +26,10 @@ Session *session_access_find_for(Manager *m, Client *c, json_t *parameters, Poli
 /* The same, also for the session's own user: what the policy would say now. */
 PolicyVerdict session_access_decide_anew(const Manager *m, Client *c, const Session *s, PolicyMode mode);
 
+/* Opens one in a target that the caller may control, if there is room for it and a reason where one is
+ * needed: @client is told how it goes. Otherwise the client has its error. */
+void session_access_open(Manager *m, Client *c, Target *t, SessionWishes wishes, SessionClient client);
+
 /* Somebody was refused something with it. */
 void session_access_record_denied(Manager *m, const Client *c, const Session *s, const char *reason);
 

@@ -518,7 +518,7 @@ def test_others_are_served_while_answers_are_read(daemon):
         waited = time.monotonic() - begun
         assert all(call.client.reply() is not None for call in calls)
         print(f"waited {waited:.3f} s while {len(calls)} answers of {10000 * len(thread)} bytes came")
-        assert waited < 1
+        assert waited < 5
 
 
 def test_a_hundred_targets_at_once(daemon):
