@@ -4,10 +4,13 @@
 Every figure is a median unless it says otherwise, and every ratio is of one run: the two sides take
 turns, so that a noisy machine is noisy for both. Nothing here passes or fails.
 """
+import os
 import shutil
 
 import agent_rows
 import broker_rows
+import journal_rows
+import relay_rows
 from benchlib import PACKAGE
 
 
@@ -20,10 +23,15 @@ def main():
             agent_rows.stalled()
     else:
         print("(the pure-Python package is not here: run tests/fetch-from-sid python3-manhole tests/python-manhole in the build folder)")
-    if shutil.which("socat"):
-        broker_rows.relay()
+    if shutil.which("socat") and shutil.which("systemd-socket-activate"):
+        relay_rows.relay()
+        relay_rows.many("none")
     else:
-        print("(socat is not here)")
+        print("(socat or systemd-socket-activate is not here)")
+    if os.geteuid() == 0 and os.path.exists(journal_rows.JOURNALD):
+        journal_rows.rows()
+    else:
+        print("(a journald of its own needs root and /lib/systemd/systemd-journald)")
     broker_rows.list_targets()
 
 
