@@ -184,6 +184,32 @@ def test_an_answer_that_finds_no_free_descriptor_is_an_error_of_its_own():
         wait_for(lambda: daemon.listed()[peer.pid]["python"], "the version after all")
 
 
+def test_a_thousand_sessions_at_once_are_each_answered_and_cost_little():
+    """Consoles in real agents, all recorded, asked for before the first is answered."""
+    n_targets, n = 10, 1000
+    with many_descriptors(n + 500), Daemon(config=f"ConnectionsPerUser={2 * n}\nSessionsPerUser={n}") as daemon, \
+            contextlib.ExitStack() as stack:
+        targets = [stack.enter_context(application(daemon.scan)).pid for _ in range(n_targets)]
+        for pid in targets:
+            daemon.wait_state(pid, "live")
+        with daemon.attach(targets[0]) as first:
+            assert first.start().run("1 + 1") == "2\n"
+        daemon.ended(first.session)
+        before = daemon.resident()
+        clients = [stack.enter_context(daemon.client()) for _ in range(n)]
+        for at, client in enumerate(clients):
+            client.send(f"{BROKER}.Attach", {"target": str(targets[at % n_targets])}, upgrade=True,
+                        behind=b"%d + 1\n" % at)
+        consoles = []
+        for client in clients:
+            error, reply = client.reply()
+            assert error is None, reply
+            consoles.append(Attached(client, reply))
+        for at, console in enumerate(consoles):
+            console.start().until(f"{at + 1}\n>>> ".encode())
+        assert daemon.resident() - before < n * (32 << 10), (daemon.resident() - before) / n
+
+
 def test_many_slow_clients_cost_bounded_memory():
     with Daemon() as daemon, standin(daemon.scan) as peer:
         assert peer.do("listen()") == "None"
