@@ -320,6 +320,12 @@ class Framed(Client):
     def ask(self, kind, payload=b""):
         return json.loads(self.until(ANSWER, self.request(kind, payload))[ANSWER])
 
+    def stacks(self, options=""):
+        """As text, taken with the GIL."""
+        answer = self.ask(STACKS, options)
+        assert answer["gil"]
+        return answer["text"]
+
     def exec(self, code):
         """Runs code to its end: (end object, stdout, stderr)."""
         return self.exec_end(self.request(EXEC, code))
@@ -333,11 +339,16 @@ class Framed(Client):
         )
 
 
+def framed(host):
+    client = Framed(host.path)
+    client.hello()
+    return client
+
+
 @pytest.fixture
 def client(host):
     """A framed one, of whatever host the test has."""
-    with Framed(host.path) as client:
-        client.hello()
+    with framed(host) as client:
         yield client
 
 

@@ -33,12 +33,6 @@ def stacks(client, options=""):
     return answer["gil"], answer["text"], answer["threads"]
 
 
-def framed(host):
-    client = Framed(host.path)
-    client.hello()
-    return client
-
-
 def test_stacks_with_the_gil():
     with stuck_host("start_sleepers(2); os.write(1, b'GO\\n')", "GO") as host, framed(host) as client:
         gil, text, threads = stacks(client)
