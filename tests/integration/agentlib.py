@@ -164,6 +164,11 @@ class Host:
 
         wait_for(sleeps, "a thread blocks")
 
+    def wait_idle(self):
+        """Until the I/O thread sleeps: it has a few files to read when it begins."""
+        self.wait_thread("Manhole")
+        self.wait_blocked("Manhole")
+
     def wait_thread(self, name):
         """The id of the thread that has this name: it takes it when it has started."""
         return wait_for(

@@ -85,6 +85,7 @@ def h(client):
 
 def test_function_gets_a_real_blocking_socket():
     with host_with(FUNCTION, "connection_handler=h") as host:
+        host.wait_idle()
         before = host.descriptors()
         with Plain(host.path) as client:
             client.until(b"name? ")
@@ -138,6 +139,7 @@ def test_function_keeps_the_process_alive_unless_it_may_end():
 def test_function_may_open_a_console_on_its_socket():
     code = "def h(client):\n client.sendall(b'welcome\\n')\n manhole.handle_connection_repl(client)\n write_raw('BACK')"
     with host_with(code, "connection_handler=h, locals={'answer': 42}") as host:
+        host.wait_idle()
         before = host.descriptors()
         with Plain(host.path) as client:
             client.until(b"welcome\n\n######### ProcessID=")
@@ -246,6 +248,7 @@ def test_replaced_check_decides_about_each_client():
             "    if len(seen) == 1: raise manhole.SuspiciousClient('not the first')\n"
             "manhole.check_credentials = check"
         )
+        host.wait_idle()
         before = host.descriptors()
         with Plain(host.path) as client:
             assert client.wait_closed() == b""

@@ -166,6 +166,7 @@ def test_many_clients_at_once_are_all_answered():
 
 def test_clients_that_leave_while_the_gil_is_held_leave_nothing():
     with stuck_host() as host:
+        host.wait_idle()
         descriptors = host.descriptors()
         for _ in range(5):
             Plain(host.path).close()
