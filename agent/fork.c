@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "agent/changed.h"
 #include "agent/client.h"
 #include "agent/dump.h"
 #include "agent/fork.h"
@@ -23,6 +24,7 @@ static struct {
 } then;
 
 static void prepare(void) {
+        changed_setup(); /* perhaps the I/O thread has not come to it: the child would note its own start */
         thread_fork_prepare();
         listener_fork_prepare();
         gil_fork_prepare();
