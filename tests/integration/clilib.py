@@ -367,3 +367,12 @@ def fake_daemon(script):
 
 def kill(process, signo=signal.SIGKILL):
     os.kill(process.pid, signo)
+
+
+SESSION = {"session": "c0ffee", "uid": 1000, "user": "alice\x1b[2J", "client": 8, "pid": 4321, "comm": "shop",
+           "unit": "shop.service", "state": "attached", "since": "2024-05-06T07:08:09Z", "idle": 61.7,
+           "input": 10, "output": 2000}
+
+
+def notice(kind, text):
+    return frame(NOTICE, {"kind": kind, "text": text}, id=0)
