@@ -7,8 +7,6 @@
 #include <string.h>
 
 #define READ_MIN 1024U
-/* As many as every number has that was one of so many: 0.1 stays 0.1. */
-#define REAL_DIGITS 15
 
 void varlink_reader_init(VarlinkReader *r, size_t max) {
         *r = (VarlinkReader){ .max = max };
@@ -130,7 +128,7 @@ int varlink_reply_parse(json_t *message, VarlinkReply *ret) {
 }
 
 int varlink_encode_consume(json_t *message, char **ret, size_t *ret_n) {
-        char *text = message ? json_dumps(message, JSON_COMPACT | JSON_REAL_PRECISION(REAL_DIGITS)) : NULL;
+        char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
 
         json_decref(message);
         if (!text)
