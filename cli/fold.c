@@ -136,7 +136,8 @@ static FoldStack *find_stack(Fold *f, FoldKind kind, const char *body, size_t n_
         FoldStack *grown;
 
         for (size_t i = 0; i < f->n_stacks; i++)
-                if (f->stacks[i].hash == hash && f->stacks[i].kind == kind && strcmp(f->stacks[i].key, key) == 0) {
+                if (f->stacks[i].hash == hash && f->stacks[i].kind == kind &&
+                    strcmp(f->stacks[i].key, key) == 0) {
                         free(key);
                         return &f->stacks[i];
                 }
@@ -144,8 +145,9 @@ static FoldStack *find_stack(Fold *f, FoldKind kind, const char *body, size_t n_
         if (!grown)
                 message_out_of_memory();
         f->stacks = grown;
-        f->stacks[f->n_stacks] = (FoldStack){ .kind = kind, .key = key, .body = copy(body, n_body), .hash = hash,
-                                              .seen = f->n_stacks };
+        f->stacks[f->n_stacks] = (FoldStack){
+                .kind = kind, .key = key, .body = copy(body, n_body), .hash = hash, .seen = f->n_stacks
+        };
         return &f->stacks[f->n_stacks++];
 }
 
@@ -213,10 +215,11 @@ static bool is_label(const char *line) {
 static const char *take_block(const char *line, Piece *ret) {
         const char *header = line + strlen(RULE " ");
 
-        *ret = (Piece){ .kind = begins(header, "Task=")       ? FOLD_TASK :
-                                begins(header, "Greenlet=") ? FOLD_GREENLET :
-                                                              FOLD_THREAD,
-                        .label = header, .n_label = line_length(header) };
+        *ret = (Piece){ .kind = begins(header, "Task=")       ? FOLD_TASK
+                                : begins(header, "Greenlet=") ? FOLD_GREENLET
+                                                              : FOLD_THREAD,
+                        .label = header,
+                        .n_label = line_length(header) };
         if (ret->n_label > strlen(" " RULE))
                 ret->n_label -= strlen(" " RULE);
         line = next_line(line);
@@ -351,7 +354,7 @@ void fold_print(Fold *f, bool legend, Buffer *out) {
                 append(out, "Taken without the GIL: %s.\n", buffer_string(&f->without_gil));
         if (f->truncated.n > 0)
                 append(out, "Cut short: %s.\n", buffer_string(&f->truncated));
-        append(out, "%zu distinct %s, %zu %s, %zu %s.\n", f->n_stacks, plural(f->n_stacks, "stack", "stacks"),
-               f->n_threads, kind_name(FOLD_THREAD, f->n_threads), f->n_processes,
-               plural(f->n_processes, "process", "processes"));
+        append(out, "%zu distinct %s, %zu %s, %zu %s.\n", f->n_stacks,
+               plural(f->n_stacks, "stack", "stacks"), f->n_threads, kind_name(FOLD_THREAD, f->n_threads),
+               f->n_processes, plural(f->n_processes, "process", "processes"));
 }

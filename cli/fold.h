@@ -20,7 +20,7 @@ typedef struct Tally {
         struct TallyEntry {
                 char *text; /* owned */
                 size_t n;
-        } *entries;
+        } * entries;
         size_t n_entries;
 } Tally;
 
@@ -32,10 +32,10 @@ typedef enum FoldKind {
 
 typedef struct FoldStack {
         FoldKind kind;
-        char *key;  /* owned: the body, but for addresses */
-        char *body; /* owned: of the first of them */
-        char *label; /* owned: likewise */
-        uint64_t hash; /* of the key */
+        char *key;      /* owned: the body, but for addresses */
+        char *body;     /* owned: of the first of them */
+        char *label;    /* owned: likewise */
+        uint64_t hash;  /* of the key */
         size_t n, seen; /* how many there are; when the first was seen */
         pid_t *pids;    /* owned: each once, as they came */
         size_t n_pids;

@@ -79,7 +79,8 @@ static void begin(Call *c, ConsoleRequest request, const char *payload) {
         int r;
 
         if (pid > 0 && process_lacks_agent(pid)) {
-                message_error("process %d has not manholed's agent, which alone can be asked without opening a console",
+                message_error("process %d has not manholed's agent, which alone can be asked without "
+                              "opening a console",
                               (int)pid);
                 fail(c, EXIT_FAILED);
                 return;
@@ -107,7 +108,8 @@ static bool step(Call *calls, struct pollfd *fds, size_t n, uint64_t deadline) {
 
                 (void)channel_flush(channel);
                 waits |= calls[i].waits;
-                fds[i] = (struct pollfd){ .fd = calls[i].waits ? channel->fd : -1, .events = channel_events(channel) };
+                fds[i] = (struct pollfd){ .fd = calls[i].waits ? channel->fd : -1,
+                                          .events = channel_events(channel) };
         }
         if (!waits || ppoll(fds, n, deadline_left(deadline, &ts), NULL) <= 0)
                 return waits && deadline_now() < deadline;

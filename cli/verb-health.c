@@ -40,16 +40,18 @@ static void print_collector(json_t *gc) {
         json_t *counts = json_object_get(gc, "counts"), *count;
         size_t i;
 
-        (void)printf("%*s: %s", LABEL_WIDTH, "Collector", json_is_true(json_object_get(gc, "enabled")) ? "on" : "off");
-        json_array_foreach(counts, i, count)
+        (void)printf("%*s: %s", LABEL_WIDTH, "Collector",
+                     json_is_true(json_object_get(gc, "enabled")) ? "on" : "off");
+        json_array_foreach(counts, i, count) {
                 (void)printf("%s%lld", i > 0 ? ", " : "; counts ", (long long)json_integer_value(count));
+        }
         (void)printf("\n");
 }
 
 static void print_loop(json_t *loop) {
         if (is_known(loop, "lag_ms"))
-                print_line("Loop", "%.1f ms late, %lld tasks", json_number_value(json_object_get(loop, "lag_ms")),
-                           integer(loop, "tasks"));
+                print_line("Loop", "%.1f ms late, %lld tasks",
+                           json_number_value(json_object_get(loop, "lag_ms")), integer(loop, "tasks"));
         else
                 print_line("Loop", "more than 100 ms late, %lld tasks", integer(loop, "tasks"));
 }
@@ -99,8 +101,8 @@ int verb_health(const Options *options, int n_words, char **words) {
 
         r = connection_open(&connection, options->control);
         if (r == EXIT_DONE)
-                r = connection_call(&connection, "Health", target_parameters(words[0]), deadline_in(ANSWER_USEC),
-                                    &answer);
+                r = connection_call(&connection, "Health", target_parameters(words[0]),
+                                    deadline_in(ANSWER_USEC), &answer);
         if (r != EXIT_DONE)
                 return r;
 

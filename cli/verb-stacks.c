@@ -61,7 +61,8 @@ static bool is_unit(json_t *target, const char *word) {
         const char *unit = json_string_value(json_object_get(target, "unit"));
         size_t n = strlen(word);
 
-        return unit && n > 0 && strncmp(unit, word, n) == 0 && (!unit[n] || strcmp(unit + n, ".service") == 0);
+        return unit && n > 0 && strncmp(unit, word, n) == 0 &&
+               (!unit[n] || strcmp(unit + n, ".service") == 0);
 }
 
 /* All processes of a unit; else what manholed makes of the word. */
@@ -70,11 +71,12 @@ static void add_word(Survey *s, json_t *targets, const char *word) {
         json_t *target;
         size_t i;
 
-        json_array_foreach(targets, i, target)
-                if (is_unit(target, word) && is_served(target)) {
-                        add_pid(s, target);
-                        found = true;
-                }
+        json_array_foreach(targets, i, target) {
+                if (!is_unit(target, word) || !is_served(target))
+                        continue;
+                add_pid(s, target);
+                found = true;
+        }
         if (!found)
                 survey_add(s, word);
 }

@@ -70,8 +70,8 @@ int verb_tasks(const Options *options, int n_words, char **words) {
 
         r = connection_open(&connection, options->control);
         if (r == EXIT_DONE)
-                r = connection_call(&connection, "Tasks", target_parameters(words[0]), deadline_in(ANSWER_USEC),
-                                    &answer);
+                r = connection_call(&connection, "Tasks", target_parameters(words[0]),
+                                    deadline_in(ANSWER_USEC), &answer);
         if (r != EXIT_DONE)
                 return r;
 
