@@ -33,6 +33,7 @@ def main():
     else:
         print("(a journald of its own needs root and /lib/systemd/systemd-journald)")
     broker_rows.list_targets()
+    broker_rows.stacks()
 
 
 main()

@@ -40,3 +40,24 @@ def list_targets():
         process.wait()
         for s in listeners:
             s.close()
+
+
+def stacks():
+    """Of 100 processes, beside a console in each of them, which begins with them."""
+    with contextlib.ExitStack() as stack, broker("none") as (control, _):
+        targets = [stack.enter_context(application(AGENT)) for _ in range(100)]
+        pids = [str(pid) for pid, _ in targets]
+
+        def ask_all():
+            subprocess.run([BUILD / "cli/manholectl", f"--control={control}", "stacks", *pids], check=True,
+                           stdout=subprocess.DEVNULL)
+
+        def attach_all():
+            for _, address in targets:
+                console = Plain(address)
+                console.until(b">>> ")
+                console.close()
+
+        ask_all()
+        row("manholectl stacks, 100 processes", *turns(15, ask_all, attach_all), "ms", 1e3,
+            against="a console in each, one after the other, without the broker")
