@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/ask.h"
+#include "agent/figures.h"
 #include "agent/gil.h"
 #include "agent/overdue.h"
 #include "agent/stacks.h"
@@ -75,6 +76,7 @@ static void *ask_main(void *arg) {
                 if (retire(s))
                         break;
         }
+        figures_add(FIGURE_ASKERS, -1);
         session_unref(s);
         return NULL;
 }
@@ -83,6 +85,7 @@ int ask_stacks(Session *s, uint32_t id, bool always, bool at_once, bool locals) 
         bool busy, start;
         int r;
 
+        at_once |= figures_get(FIGURE_ASKERS) >= FIGURE_ASKERS_MAX;
         pthread_mutex_lock(&s->lock);
         busy = s->asked.state != WISH_NONE;
         start = !busy && !s->asker && !at_once;
@@ -99,8 +102,10 @@ int ask_stacks(Session *s, uint32_t id, bool always, bool at_once, bool locals) 
                 return 0;
 
         session_ref(s);
+        figures_add(FIGURE_ASKERS, 1);
         r = thread_start(ask_main, s, 0);
         if (r < 0) {
+                figures_add(FIGURE_ASKERS, -1);
                 session_unref(s);
                 pthread_mutex_lock(&s->lock);
                 s->asked.state = WISH_NONE;

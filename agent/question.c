@@ -6,6 +6,7 @@
 
 #include "agent/clock.h"
 #include "agent/complete.h"
+#include "agent/figures.h"
 #include "agent/gil.h"
 #include "agent/health.h"
 #include "agent/jsonbuf.h"
@@ -157,6 +158,7 @@ static void *question_main(void *arg) {
                 if (retire(s))
                         break;
         }
+        figures_add(FIGURE_ASKERS, -1);
         session_unref(s);
         return NULL;
 }
@@ -164,7 +166,7 @@ static void *question_main(void *arg) {
 int question_begin(Session *s, uint32_t type, uint32_t id) {
         Question *q = &s->question;
         char *payload;
-        bool busy, start;
+        bool busy, start, crowd = figures_get(FIGURE_ASKERS) >= FIGURE_ASKERS_MAX;
         int r;
 
         if (find_maker(type) == N_MAKERS)
@@ -177,7 +179,7 @@ int question_begin(Session *s, uint32_t type, uint32_t id) {
 
         pthread_mutex_lock(&s->lock);
         busy = q->state != QUESTION_NONE;
-        start = !busy && !q->asker;
+        start = !busy && !q->asker && !crowd;
         if (!busy) {
                 free(q->payload);
                 *q = (Question){
@@ -187,9 +189,9 @@ int question_begin(Session *s, uint32_t type, uint32_t id) {
                         .id = id,
                         .payload = payload,
                         .n_payload = s->n_payload,
-                        .asker = true,
+                        .asker = q->asker || start,
                 };
-                set_due(q, GIL_MSEC);
+                set_due(q, q->asker ? GIL_MSEC : 0);
                 s->payload = NULL;
         }
         pthread_mutex_unlock(&s->lock);
@@ -199,8 +201,10 @@ int question_begin(Session *s, uint32_t type, uint32_t id) {
                 return 0;
 
         session_ref(s);
+        figures_add(FIGURE_ASKERS, 1);
         r = thread_start(question_main, s, 0);
         if (r < 0) {
+                figures_add(FIGURE_ASKERS, -1);
                 pthread_mutex_lock(&s->lock);
                 q->state = QUESTION_NONE;
                 q->asker = false;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Stacks whatever the interpreter does: the request `stacks`, and what a console begins with, while
 the GIL is held. Hosts hold it until the test writes to them, so what comes before came without it."""
+import json
 import os
 import time
 
@@ -179,6 +180,32 @@ def test_clients_that_leave_while_the_gil_is_held_leave_nothing():
         wait_for(lambda: len(host.thread_names()) == 2, "threads end")
         wait_for(lambda: host.descriptors() == descriptors, "descriptors are closed")
         assert host.finish() == 0
+
+
+def test_requests_pile_up_no_threads_while_the_gil_is_held():
+    """Who looks at a stuck process again and again must not be what kills it."""
+    def askers():
+        return len([n for n in host.thread_names() if n in ("Manhole stacks", "Manhole asks")])
+
+    with stuck_host() as host:
+        for kind, is_answer in [
+            (STACKS, lambda answer: answer["gil"] is False and "in hold_gil" in answer["text"]),
+            (TASKS, lambda answer: answer["error"] == "busy-interpreter"),
+            (HEALTH, lambda answer: answer["gil"] is False),
+        ]:
+            clients = [framed(host) for _ in range(40)]
+            for client in clients:
+                client.request(kind)
+            for client in clients:
+                assert is_answer(json.loads(client.until(ANSWER, client.id)[ANSWER]))
+                client.close()
+        # Those that took the dumps end by themselves.
+        wait_for(lambda: askers() == 32, "32 threads that wait for the GIL")
+        let_go(host)
+        wait_for(lambda: askers() == 0, "their end")
+        with framed(host) as client:
+            assert stacks(client)[0] is True
+            assert "tasks" in client.ask(TASKS)
 
 
 def test_a_second_request_before_the_answer_is_busy():
