@@ -27,7 +27,7 @@ def say(message, *args):
 
 def name_kernel_thread(name):
     try:
-        with open("/proc/self/task/%d/comm" % threading.get_native_id(), "w") as comm:
+        with open("/proc/thread-self/comm", "w") as comm:
             comm.write(name[:15])
     except OSError:
         pass

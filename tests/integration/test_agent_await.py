@@ -6,6 +6,8 @@ import pytest
 
 from agentlib import *
 
+pytestmark = pytest.mark.skipif(target_version() < (3, 8), reason="before 3.8 await is for functions alone")
+
 # Its loop ticks until its standard input ends.
 APPLICATION = """
 import asyncio, os, sys, threading, manhole

@@ -56,7 +56,7 @@ def test_exec_ends_with_what_a_line_raises():
         with Plain(host.path) as client:
             client.send("1/0\nprint('never')\n")
             assert client.wait_closed() == b""
-        host.wait_err(r": ManholeConnectionThread failure: ZeroDivisionError\('division by zero'\)$")
+        host.wait_err(r": ManholeConnectionThread failure: ZeroDivisionError\('division by zero',?\)$")
         host.do("print('still here')")
         assert "never" not in host.out
 
@@ -103,7 +103,7 @@ def test_what_a_function_raises_is_logged():
     with host_with("def h(client): raise ValueError('x')", "connection_handler=h") as host:
         with Plain(host.path) as client:
             assert client.wait_closed() == b""
-        host.wait_err(r": ManholeConnectionThread failure: ValueError\('x'\)$")
+        host.wait_err(r": ManholeConnectionThread failure: ValueError\('x',?\)$")
         host.do("print('still here')")
 
 
@@ -165,7 +165,7 @@ def test_console_on_a_socket_of_the_applications_own():
         "def talk():\n"
         "    theirs.sendall(b'import threading; threading.current_thread().name\\nexit()\\n')\n"
         "    data = b''\n"
-        "    while (new := theirs.recv(1000)): data += new\n"
+        "    for new in iter(lambda: theirs.recv(1000), b''): data += new\n"
         "    write_raw('GOT %r' % data.decode().splitlines()[-2:])\n"
         "t = threading.Thread(target=talk); t.start()\n"
         "manhole.handle_connection_repl(ours); t.join()\n"

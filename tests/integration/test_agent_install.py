@@ -39,13 +39,13 @@ def refused(options):
     return first
 
 
-since_3_8 = pytest.mark.skipif(target_version() < (3, 8), reason="there is no manhole.ALL_SIGNALS before 3.8")
+since_3_7 = pytest.mark.skipif(target_version() < (3, 7), reason="3.6 has no names that come when they are asked for")
 
 
 @pytest.mark.parametrize("options", [
     "verbose=True", "verbose=False", "verbose_destination=1", "strict=False", "patch_fork=False",
     "patch_fork=True", "activate_on=None", "oneshot_on=None", "activate_on='USR1', thread=True", "oneshot_on='USR2'", "thread=True", "thread=False",
-    "sigmask=None", pytest.param("sigmask=manhole.ALL_SIGNALS", marks=since_3_8),
+    "sigmask=None", pytest.param("sigmask=manhole.ALL_SIGNALS", marks=since_3_7),
     "sigmask=[]", "sigmask=(10, 'USR2')", "socket_path=None", "reinstall_delay=0.1",
     "locals=None", "locals={}", "daemon_connection=True", "redirect_stderr=False",
     "connection_handler='repl'", "connection_handler='exec'", "connection_handler=print", "start_timeout=0.5", "True, 2, False",
@@ -249,6 +249,7 @@ def test_log_to_an_object_is_written_while_nobody_holds_the_gil():
             host.wait_out(r"Accepted connection on fd:\d+")
 
 
+@since_3_7
 @pytest.mark.parametrize("destination", [
     "99", "open('/dev/full', 'w')", "type('D', (), {'write': lambda s, t: 1 / 0})()",
     "type('D', (), {'write': None})()", "os.open('/dev/full', os.O_WRONLY)",

@@ -36,6 +36,7 @@ def stacks(client, options=""):
 
 def test_stacks_with_the_gil():
     with stuck_host("start_sleepers(2); os.write(1, b'GO\\n')", "GO") as host, framed(host) as client:
+        host.wait_blocked()
         gil, text, threads = stacks(client)
         assert gil and MARK not in text
         assert text.count(f"######### ProcessID={host.pid}, ThreadID=") == 3
