@@ -280,6 +280,12 @@ void recorder_session_ready(RecorderSession *session, int error) {
 void recorder_room(Recorder *r) {
         RecorderSession *session = TAILQ_FIRST(&r->sessions);
 
+        /* There is seldom room for all: each time another is the first. */
+        if (session) {
+                TAILQ_REMOVE(&r->sessions, session, link);
+                TAILQ_INSERT_TAIL(&r->sessions, session, link);
+                session = TAILQ_FIRST(&r->sessions);
+        }
         while (session) {
                 RecorderSession *next = TAILQ_NEXT(session, link);
 

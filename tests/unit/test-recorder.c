@@ -13,6 +13,7 @@
 typedef struct Stub {
         Recorder base;
         int verdict, begin_verdict;
+        unsigned allow; /* so many are taken before the verdict counts */
         Record last; /* what it points to is not kept */
         bool last_keep;
         RecorderSession *last_session;
@@ -23,6 +24,7 @@ typedef struct Stub {
 typedef struct Owner {
         RecorderSession session;
         unsigned n_ready, n_room;
+        unsigned wants, n_put; /* records, each time there is room; that were taken */
         int ready_error;
         bool end_at_room;
 } Owner;
@@ -41,6 +43,10 @@ static int stub_write(Recorder *recorder, RecorderSession *session, const Record
         s->last = *record;
         s->last_keep = keep;
         s->last_session = session;
+        if (s->allow > 0) {
+                s->allow--;
+                return 0;
+        }
         return s->verdict;
 }
 
@@ -66,10 +72,14 @@ static void on_ready(RecorderSession *session, int error) {
         o->ready_error = error;
 }
 
+static int put(Owner *o);
+
 static void on_room(RecorderSession *session) {
         Owner *o = container_of(session, Owner, session);
 
         o->n_room++;
+        for (unsigned i = 0; i < o->wants && put(o) == 0; i++)
+                o->n_put++;
         if (o->end_at_room) {
                 recorder_end(session, (Record){ .event = RECORD_END, .reason = "x" });
                 memset(session, 0, sizeof(*session)); /* its owner may free it */
@@ -211,6 +221,27 @@ static void a_session_may_end_when_it_is_told_of_room(void **state) {
         assert_int_equal(o[0].n_room, 1);
         assert_int_equal(o[2].n_room, 2);
         end(&o[2]);
+        recorder_free(&s.base);
+}
+
+static void where_there_is_room_for_few_each_has_a_turn(void **state) {
+        Owner o[6] = {};
+        Stub s;
+
+        stub_init(&s);
+        for (unsigned i = 0; i < 6; i++) {
+                assert_int_equal(begin(&s, &o[i]), 0);
+                o[i].wants = 4;
+        }
+        s.verdict = -EAGAIN;
+        for (unsigned round = 0; round < 6; round++) {
+                s.allow = 8;
+                recorder_room(&s.base);
+        }
+        for (unsigned i = 0; i < 6; i++) {
+                assert_int_equal(o[i].n_put, 8);
+                end(&o[i]);
+        }
         recorder_free(&s.base);
 }
 
@@ -396,6 +427,7 @@ int main(void) {
                 cmocka_unit_test(a_session_that_cannot_begin_is_idle),
                 cmocka_unit_test(a_start_that_is_under_way_is_told_of_once),
                 cmocka_unit_test(a_session_may_end_when_it_is_told_of_room),
+                cmocka_unit_test(where_there_is_room_for_few_each_has_a_turn),
                 cmocka_unit_test(a_record_of_no_session_is_kept),
                 cmocka_unit_test(what_is_particular_about_a_record_is_told),
                 cmocka_unit_test(a_direction_may_be_left_out),
