@@ -547,6 +547,19 @@ static void a_slow_receiver_slows_the_sender_within_bounds(void **state) {
         scene_free(s);
 }
 
+static void a_flood_takes_a_bounded_part_of_a_turn_of_the_loop(void **state) {
+        Scene *s = scene_new(false, false);
+        static uint8_t bytes[65536];
+
+        say(s, bytes, sizeof(bytes));
+        flow_start(&s->flow);
+        for (size_t before = 0; before < sizeof(bytes); before = s->stub.n_bytes) {
+                assert_true(event_base_loop(s->loop, EVLOOP_ONCE) >= 0);
+                assert_in_range(s->stub.n_bytes - before, 1, 16384);
+        }
+        scene_free(s);
+}
+
 static void a_full_recorder_slows_the_sender_within_bounds(void **state) {
         Scene *s = scene_new(true, false);
         size_t n;
@@ -775,6 +788,7 @@ int main(void) {
                 cmocka_unit_test(a_recorder_may_be_lost_while_a_flow_waits_for_it),
                 cmocka_unit_test(whoever_is_told_of_the_end_may_be_done_with_it),
                 cmocka_unit_test(a_slow_receiver_slows_the_sender_within_bounds),
+                cmocka_unit_test(a_flood_takes_a_bounded_part_of_a_turn_of_the_loop),
                 cmocka_unit_test(a_full_recorder_slows_the_sender_within_bounds),
                 cmocka_unit_test(what_is_inserted_waits_for_the_end_of_a_frame),
                 cmocka_unit_test(an_insert_stands_between_plain_bytes_and_is_recorded_as_a_notice),
