@@ -36,29 +36,36 @@ static const Verb verbs[] = {
         { "terminate", verb_terminate, "ID", 1, 1, TAKES_REASON },
         { "watch", verb_watch, "ID", 1, 1, 0 },
         { "metrics", verb_metrics, "", 0, 0, TAKES_JSON },
+        { "replay", verb_replay, "ID", 1, 1, TAKES_JSON | TAKES_REPLAY },
         { "help", verb_help, "", 0, 0, 0 },
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
 enum {
         ARG_ALL = 0x100,
+        ARG_CAST,
         ARG_CONTROL,
         ARG_DIRECT,
+        ARG_DIRECTORY,
         ARG_JSON,
         ARG_LOCALS,
         ARG_NO_LEGEND,
         ARG_NO_PAGER,
         ARG_REASON,
         ARG_RESUME,
+        ARG_SPEED,
         ARG_TIMEOUT,
+        ARG_VERIFY,
         ARG_VERSION,
         ARG_WATCH,
 };
 
 static const struct option long_options[] = {
         { "all", no_argument, NULL, ARG_ALL },
+        { "cast", required_argument, NULL, ARG_CAST },
         { "control", required_argument, NULL, ARG_CONTROL },
         { "direct", no_argument, NULL, ARG_DIRECT },
+        { "directory", required_argument, NULL, ARG_DIRECTORY },
         { "file", required_argument, NULL, 'f' },
         { "help", no_argument, NULL, 'h' },
         { "json", required_argument, NULL, ARG_JSON },
@@ -67,7 +74,9 @@ static const struct option long_options[] = {
         { "no-pager", no_argument, NULL, ARG_NO_PAGER },
         { "reason", required_argument, NULL, ARG_REASON },
         { "resume", required_argument, NULL, ARG_RESUME },
+        { "speed", required_argument, NULL, ARG_SPEED },
         { "timeout", required_argument, NULL, ARG_TIMEOUT },
+        { "verify", no_argument, NULL, ARG_VERIFY },
         { "version", no_argument, NULL, ARG_VERSION },
         { "watch", no_argument, NULL, ARG_WATCH },
         {},
@@ -90,6 +99,7 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "  watch ID                 Look on at one of them\n"
                    "  terminate ID             End one of them\n"
                    "  metrics                  Counts of manholed, as OpenMetrics\n"
+                   "  replay ID                Show a recorded one again\n"
                    "  help                     Show this help\n"
                    "\n"
                    "TARGET is a PID, the path of a socket, a systemd unit, or the name of a process if\n"
@@ -111,6 +121,10 @@ static int verb_help(const Options *options, int n_words, char **words) {
                    "      --locals             stacks: with every frame's variables\n"
                    "  -f, --file=FILE          exec: read the code from a file\n"
                    "      --timeout=SECONDS    exec: interrupt the code after this time\n"
+                   "      --verify             replay: say whether the record is complete instead\n"
+                   "      --speed=FACTOR       replay: so many times as fast as it was\n"
+                   "      --cast=FILE          replay: write an asciicast instead\n"
+                   "      --directory=DIR      replay: look for the record there\n"
                    "\n"
                    "See manholectl(1) for more.");
         return EXIT_DONE;
@@ -143,6 +157,18 @@ static int parse_timeout(const char *text, uint64_t *ret_usec) {
         return EXIT_DONE;
 }
 
+static int parse_speed(const char *text, double *ret) {
+        char *end;
+        double speed = strtod(text, &end);
+
+        if (end == text || *end || !(speed >= 0.01) || speed > 1e6) {
+                message_error("--speed takes a factor, not '%s'", text);
+                return EXIT_USAGE;
+        }
+        *ret = speed;
+        return EXIT_DONE;
+}
+
 /* What @option needs of the verb; *ret_name for messages. */
 static unsigned option_needs(int option, const char **ret_name) {
         static const struct {
@@ -160,6 +186,10 @@ static unsigned option_needs(int option, const char **ret_name) {
                 { 'f', TAKES_FILE, "--file" },
                 { ARG_TIMEOUT, TAKES_TIMEOUT, "--timeout" },
                 { ARG_WATCH, TAKES_WATCH, "--watch" },
+                { ARG_VERIFY, TAKES_REPLAY, "--verify" },
+                { ARG_SPEED, TAKES_REPLAY, "--speed" },
+                { ARG_CAST, TAKES_REPLAY, "--cast" },
+                { ARG_DIRECTORY, TAKES_REPLAY, "--directory" },
         };
 
         for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++)
@@ -205,11 +235,17 @@ static int parse_option(CommandLine *line, int c, char **argv) {
         case ARG_ALL:
                 o->all = true;
                 return EXIT_DONE;
+        case ARG_CAST:
+                o->cast = optarg;
+                return EXIT_DONE;
         case ARG_CONTROL:
                 o->control = optarg;
                 return EXIT_DONE;
         case ARG_DIRECT:
                 o->direct = true;
+                return EXIT_DONE;
+        case ARG_DIRECTORY:
+                o->directory = optarg;
                 return EXIT_DONE;
         case 'f':
                 o->file = optarg;
@@ -237,8 +273,13 @@ static int parse_option(CommandLine *line, int c, char **argv) {
         case ARG_RESUME:
                 o->resume = optarg;
                 return EXIT_DONE;
+        case ARG_SPEED:
+                return parse_speed(optarg, &o->speed);
         case ARG_TIMEOUT:
                 return parse_timeout(optarg, &o->timeout_usec);
+        case ARG_VERIFY:
+                o->verify = true;
+                return EXIT_DONE;
         case ARG_VERSION:
                 line->version = true;
                 return EXIT_DONE;
@@ -293,7 +334,7 @@ static int check(const CommandLine *line, const Verb *verb, int n_words) {
 }
 
 static int run(int argc, char **argv) {
-        CommandLine line = { .options = { .legend = true, .pager = true } };
+        CommandLine line = { .options = { .legend = true, .pager = true, .speed = 1 } };
         _cleanup_free_ char *control = connection_default_control();
         const Verb *verb = &verbs[0];
         int c, r;

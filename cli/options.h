@@ -23,6 +23,9 @@ typedef struct Options {
         const char *file;      /* exec; may be NULL */
         bool watch;            /* list */
         uint64_t timeout_usec; /* exec; 0 means none */
+        bool verify;           /* replay, and these: */
+        double speed;
+        const char *cast, *directory; /* may be NULL */
 } Options;
 
 /* Options that only some verbs take. */
@@ -36,6 +39,7 @@ enum {
         TAKES_ALL = 1 << 6,
         TAKES_LOCALS = 1 << 7,
         TAKES_WATCH = 1 << 8,
+        TAKES_REPLAY = 1 << 9,
 };
 
 /* A verb gets the words behind its name and returns an ExitStatus, having said what went wrong. */
@@ -52,6 +56,7 @@ int verb_exec(const Options *options, int n_words, char **words);
 int verb_health(const Options *options, int n_words, char **words);
 int verb_list(const Options *options, int n_words, char **words);
 int verb_metrics(const Options *options, int n_words, char **words);
+int verb_replay(const Options *options, int n_words, char **words);
 int verb_sessions(const Options *options, int n_words, char **words);
 int verb_stacks(const Options *options, int n_words, char **words);
 int verb_status(const Options *options, int n_words, char **words);

@@ -178,6 +178,17 @@ static int write_marker(Cast *cast, const Record *record) {
         return write_line_consume(cast->fd, json_pack("[f, s, s]", (double)record->usec / 1e6, "m", label));
 }
 
+/* The record itself, so that the file alone can be held against it. */
+static int write_fields(Cast *cast, const Record *record) {
+        json_t *object = record_json(record);
+        _cleanup_free_ char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+
+        json_decref(object);
+        if (!text)
+                return -ENOMEM;
+        return write_line_consume(cast->fd, json_pack("[f, s, s]", (double)record->usec / 1e6, "record", text));
+}
+
 static int file_write(Recorder *recorder, RecorderSession *session, const Record *record, bool keep) {
         FileRecorder *f = (FileRecorder *)recorder;
         Cast *cast = session ? session->destination : NULL;
@@ -189,19 +200,11 @@ static int file_write(Recorder *recorder, RecorderSession *session, const Record
         case RECORD_DROPPED:
                 /* Without one: a session that could not be given one, and goes on all the same. */
                 return cast ? write_data(cast, record) : -EBADF;
-        case RECORD_END:
-        case RECORD_WATCH:
-        case RECORD_UNWATCH:
-        case RECORD_LINGER:
-        case RECORD_RESUME:
-                r = cast ? write_marker(cast, record) : 0;
-                break;
-        case RECORD_START:
-        case RECORD_DENIED:
-        case RECORD_STALE:
-        case _RECORD_EVENT_MAX:
+        default:
                 break;
         }
+        if (cast)
+                r = write_marker(cast, record) ?: write_fields(cast, record);
         return write_event(f, record) ?: r;
 }
 

@@ -225,7 +225,7 @@ class Cast:
     """A recorded session: the bytes of each direction, told from the text of an asciicast."""
 
     INPUT = {"i", "hello", "open", "interrupt", "complete", "history", "stacks", "tasks", "health"}
-    NEVER = {"m"}
+    NEVER = {"m", "record"}
 
     def __init__(self, path):
         lines = [json.loads(line) for line in path.read_text().splitlines()]

@@ -81,6 +81,18 @@ static void assert_event(json_t *lines, size_t line, const char *code, const cha
         assert_string_equal(text_at(lines, line, 2), text);
 }
 
+/* The record itself stands behind what a player shows of it. */
+static void assert_record(json_t *lines, size_t line, const char *event, unsigned seq) {
+        json_t *record = json_loads(text_at(lines, line, 2), 0, NULL);
+        char number[16];
+
+        assert_string_equal(text_at(lines, line, 1), "record");
+        (void)snprintf(number, sizeof(number), "%u", seq);
+        assert_string_equal(json_string_value(json_object_get(record, "MANHOLE_EVENT")), event);
+        assert_string_equal(json_string_value(json_object_get(record, "MANHOLE_SEQ")), number);
+        json_decref(record);
+}
+
 static void a_session_is_an_asciicast_with_its_start_in_the_header(void **state) {
         Recorder *r = open_folder("cast");
         RecorderSession session;
@@ -110,8 +122,9 @@ static void a_session_is_an_asciicast_with_its_start_in_the_header(void **state)
         assert_event(lines, 2, "i", "1 + 1\r\n");
         assert_event(lines, 3, "o", "2\r\n>>> ");
         assert_event(lines, 4, "m", "end: closed by the client");
-        assert_int_equal(json_array_size(lines), 5);
-        for (size_t i = 1; i < 5; i++) {
+        assert_record(lines, 5, "end", 4);
+        assert_int_equal(json_array_size(lines), 6);
+        for (size_t i = 1; i < 6; i++) {
                 double now = json_real_value(json_array_get(json_array_get(lines, i), 0));
 
                 assert_true(now >= at);
@@ -315,11 +328,11 @@ static void sessions_side_by_side_have_a_file_each(void **state) {
         end(&b, "x"); /* what has ended is idle */
         recorder_free(r);
         lines = read_lines("two/aaaaaaaaaaaaaaaa.cast");
-        assert_int_equal(json_array_size(lines), 3);
+        assert_int_equal(json_array_size(lines), 4);
         assert_event(lines, 1, "i", "to a");
         json_decref(lines);
         lines = read_lines("two/bbbbbbbbbbbbbbbb.cast");
-        assert_int_equal(json_array_size(lines), 4);
+        assert_int_equal(json_array_size(lines), 5);
         json_decref(lines);
         lines = read_lines("two/events.jsonl");
         assert_int_equal(json_array_size(lines), 4);
@@ -421,7 +434,7 @@ static void half_a_line_on_a_full_disk_is_taken_back(void **state) {
         recorder_free(r);
 
         lines = read_lines("full/" ID ".cast");
-        assert_int_equal(json_array_size(lines), 3);
+        assert_int_equal(json_array_size(lines), 4);
         assert_event(lines, 1, "i", "kept");
         json_decref(lines);
         lines = read_lines("full/events.jsonl");
