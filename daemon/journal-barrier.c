@@ -2,6 +2,7 @@
 #include "daemon/journal-barrier.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,11 +18,12 @@
 #endif
 #define REPLY_MAX 4096U
 static const struct timeval PATIENCE = { .tv_sec = 2 };
+#define WAIT_MSEC 2000
 static const struct timeval AT_ONCE = {};
 
 struct JournalBarrier {
         struct event_base *loop;
-        void (*done)(void *userdata);
+        void (*done)(bool answered, void *userdata);
         void *userdata;
         int fd;               /* owned; -1 when nothing is asked */
         struct event *reply;  /* owned */
@@ -40,7 +42,7 @@ static void barrier_close(JournalBarrier *b) {
 
 static void barrier_ask(JournalBarrier *b);
 
-static void barrier_finish(JournalBarrier *b) {
+static void barrier_finish(JournalBarrier *b, bool answered) {
         bool again = b->again;
 
         barrier_close(b);
@@ -48,16 +50,17 @@ static void barrier_finish(JournalBarrier *b) {
         if (again)
                 barrier_ask(b);
         else
-                b->done(b->userdata);
+                b->done(answered, b->userdata);
 }
 
 static void barrier_on_finish(evutil_socket_t fd, short what, void *userdata) {
-        barrier_finish(userdata);
+        barrier_finish(userdata, false);
 }
 
 static void barrier_on_reply(evutil_socket_t fd, short what, void *userdata) {
         JournalBarrier *b = userdata;
         json_t *message = NULL;
+        bool answered;
         ssize_t k = -1;
         char *bytes;
         size_t n;
@@ -71,28 +74,44 @@ static void barrier_on_reply(evutil_socket_t fd, short what, void *userdata) {
         }
         if (k > 0 && varlink_reader_next(&b->reader, &message) == 0 && !message)
                 return;
+        answered = message && !json_object_get(message, "error");
         json_decref(message);
-        barrier_finish(b);
+        barrier_finish(b, answered);
 }
 
-static int barrier_send(JournalBarrier *b) {
+static int barrier_connect(int flags, int *ret_fd) {
         struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = JOURNAL_VARLINK };
         _cleanup_free_ char *text = NULL;
+        _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
         size_t n;
         int r;
 
-        b->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (b->fd < 0)
-                return -errno;
-        if (connect(b->fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
+        if (fd < 0 || connect(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
                 return -errno;
         r = varlink_encode_consume(varlink_call_new("io.systemd.Journal.Synchronize", NULL, false, false), &text, &n);
         if (r < 0)
                 return r;
-        if (send(b->fd, text, n, MSG_NOSIGNAL) != (ssize_t)n)
+        if (send(fd, text, n, MSG_NOSIGNAL) != (ssize_t)n)
                 return -EIO;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+static int barrier_send(JournalBarrier *b) {
+        int r = barrier_connect(SOCK_NONBLOCK, &b->fd);
+
+        if (r < 0)
+                return r;
         b->reply = event_new(b->loop, b->fd, EV_READ | EV_PERSIST, barrier_on_reply, b);
         return b->reply && event_add(b->reply, &PATIENCE) == 0 ? 0 : -ENOMEM;
+}
+
+void journal_barrier_wait(void) {
+        _cleanup_fd_ int fd = -1;
+
+        /* A full backlog would wait as long as it likes. */
+        if (barrier_connect(SOCK_NONBLOCK, &fd) == 0)
+                (void)poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, WAIT_MSEC);
 }
 
 static void barrier_ask(JournalBarrier *b) {
@@ -103,7 +122,7 @@ static void barrier_ask(JournalBarrier *b) {
         }
 }
 
-int journal_barrier_new(struct event_base *loop, void (*done)(void *userdata), void *userdata,
+int journal_barrier_new(struct event_base *loop, void (*done)(bool answered, void *userdata), void *userdata,
                         JournalBarrier **ret) {
         JournalBarrier *b = calloc(1, sizeof(*b));
 

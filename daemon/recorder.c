@@ -100,6 +100,8 @@ static bool user_has_enough(Recorder *r, uid_t uid) {
 static int session_may_use(RecorderSession *session, const Record *record) {
         uint64_t max = session->rules.session_bytes_max;
 
+        if (session->refusal)
+                return -EDQUOT;
         if (record->actor)
                 return user_has_enough(session->recorder, record->actor->uid) ? -EDQUOT : 0;
         if (max > 0 && session->used >= max)
@@ -275,6 +277,15 @@ void recorder_session_ready(RecorderSession *session, int error) {
                 return;
         session->starting = false;
         session->ready(session, error);
+}
+
+void recorder_stop(Recorder *r, const char *why) {
+        RecorderSession *session;
+
+        TAILQ_FOREACH(session, &r->sessions, link)
+                if (session->rules.mode == RECORDER_REQUIRED && !session->starting && !session->refusal)
+                        session->refusal = why;
+        recorder_room(r);
 }
 
 void recorder_room(Recorder *r) {

@@ -44,8 +44,7 @@ struct RecorderSession {
         RecorderRules rules; /* as they were at the start: the record says so */
         uint64_t used;       /* of rules.session_bytes_max */
         uint64_t n_lost;
-        const char *refusal; /* static, for people: why nothing more is recorded, where it is not the
-                              * destination's fault; else NULL */
+        const char *refusal; /* static, for people: why nothing more is recorded; NULL as long as it is */
         /* After RECORDER_E_PENDING: the start record is kept (0), or cannot be (negative errno).
          * Called once, from the loop. */
         void (*ready)(RecorderSession *session, int error);
@@ -121,6 +120,9 @@ void recorder_session_ready(RecorderSession *session, int error);
 void recorder_room(Recorder *r);
 /* Whether a record has just found room. */
 void recorder_found_room(Recorder *r, bool found);
+/* What was taken was not kept: sessions that rely on it have nothing recorded any more, for this reason
+ * (static), and so nothing passes. */
+void recorder_stop(Recorder *r, const char *why);
 
 int recorder_journal_new(struct event_base *loop, Recorder **ret);
 int recorder_file_new(const char *folder, Recorder **ret);

@@ -144,16 +144,22 @@ class Machine:
 
         await_true(up, "the machine does not boot", 60)
 
+    def command(self, *argv):
+        return ["nsenter", "-t", self.leader, "-a", "env", "-i", "LANG=C.UTF-8",
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *map(str, argv)]
+
     def run(self, *argv, check=True, **options):
         """Runs a command inside and returns what subprocess.run() does."""
         result = subprocess.run(
-            ["nsenter", "-t", self.leader, "-a", "env", "-i", "LANG=C.UTF-8",
-             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *map(str, argv)],
-            text=True, capture_output=True, timeout=60,
+            self.command(*argv), text=True, capture_output=True, timeout=60,
             **({"stdin": subprocess.DEVNULL} if "input" not in options else {}), **options)
         if check:
             assert result.returncode == 0, f"{argv}: {result.returncode}\n{result.stdout}{result.stderr}"
         return result
+
+    def spawn(self, *argv, **options):
+        """Starts a command inside; a Popen."""
+        return subprocess.Popen(self.command(*argv), **options)
 
     def show(self, unit, name):
         return self.run("systemctl", "show", "-P", name, unit).stdout.strip()

@@ -420,6 +420,36 @@ static void a_journal_that_stays_away_is_lost(void **state) {
                 (void)event_base_loop(s->loop, EVLOOP_ONCE);
         assert_int_equal(r, -ENOENT);
         assert_true(recorder_clock() - began >= 5000000);
+        /* What nobody can wait for is kept for when it comes back after all. */
+        post(s, "/kept");
+        s->journal = journal_bind();
+        while (recv(s->journal, &(char){ 0 }, 1, MSG_PEEK) < 0)
+                (void)event_base_loop(s->loop, EVLOOP_ONCE);
+        assert_string_equal(receive_events(s), "s");
+        assert_int_equal(put(s, "x", 1), 0);
+        assert_string_equal(receive_events(s), "i");
+        scene_free(s);
+}
+
+/* The test's own patience is 1.5 s. */
+static void a_journal_that_stays_full_is_lost(void **state) {
+        uint64_t began = recorder_clock();
+        Scene *s = scene_new();
+        int r;
+
+        begin(s);
+        (void)fill(s);
+        while ((r = put(s, "y", 1)) == -EAGAIN)
+                (void)event_base_loop(s->loop, EVLOOP_ONCE);
+        assert_int_equal(r, -ETIMEDOUT);
+        assert_true(recorder_clock() - began >= 1500000);
+        assert_true(s->n_room > 0); /* that is when who waits hears of it */
+        post(s, "/kept");
+        (void)receive_events(s);
+        s->stop_at_room = true;
+        (void)event_base_dispatch(s->loop);
+        assert_string_equal(receive_events(s), "s");
+        assert_int_equal(put(s, "y", 1), 0);
         scene_free(s);
 }
 
@@ -435,6 +465,7 @@ int main(void) {
                 cmocka_unit_test(a_journal_that_is_away_for_a_moment_loses_nothing),
                 cmocka_unit_test(a_start_that_the_journal_does_not_keep_is_no_start),
                 cmocka_unit_test(a_journal_that_stays_away_is_lost),
+                cmocka_unit_test(a_journal_that_stays_full_is_lost),
         };
 
         return cmocka_run_group_tests_name("recorder-journal", tests, scratch_enter, scratch_leave);
