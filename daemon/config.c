@@ -77,6 +77,15 @@ static int set_record(Config *c, const char *value) {
         return config_set_record(c, value);
 }
 
+static int set_limit(const char *value, uint64_t *ret_usec) {
+        uint64_t usec = 0;
+
+        if (strcmp(value, "infinity") != 0 && (parse_duration(value, TIME_MAX_USEC, &usec) < 0 || usec == 0))
+                return -EINVAL;
+        *ret_usec = usec;
+        return 0;
+}
+
 static int set_recording(Config *c, const char *value) {
         static const char *const modes[] = { [RECORDER_REQUIRED] = "required", [RECORDER_BEST_EFFORT] = "best-effort",
                                              [RECORDER_OFF] = "off" };
@@ -123,6 +132,14 @@ static int set_record_user_day(Config *c, const char *value) {
         return set_size(value, &c->recorder_rules.user_day_bytes_max);
 }
 
+static int set_retain_sec(Config *c, const char *value) {
+        return set_limit(value, &c->recorder_rules.retention.usec);
+}
+
+static int set_retain_max(Config *c, const char *value) {
+        return set_size(value, &c->recorder_rules.retention.bytes);
+}
+
 static int set_scan(Config *c, const char *value) {
         if (!*value) {
                 forget_scan(c);
@@ -146,15 +163,6 @@ static int set_connections(Config *c, const char *value) {
 
 static int set_sessions(Config *c, const char *value) {
         return set_quota(value, &c->sessions_per_user);
-}
-
-static int set_limit(const char *value, uint64_t *ret_usec) {
-        uint64_t usec = 0;
-
-        if (strcmp(value, "infinity") != 0 && (parse_duration(value, TIME_MAX_USEC, &usec) < 0 || usec == 0))
-                return -EINVAL;
-        *ret_usec = usec;
-        return 0;
 }
 
 static int set_session_idle(Config *c, const char *value) {
@@ -202,6 +210,8 @@ static const struct {
         { "RecordOutput", set_record_output },
         { "RecordBytesPerSession", set_record_session },
         { "RecordBytesPerUserDay", set_record_user_day },
+        { "RetainSec", set_retain_sec },
+        { "RetainMax", set_retain_max },
         { "Scan", set_scan },
         { "ConnectionsPerUser", set_connections },
         { "SessionsPerUser", set_sessions },

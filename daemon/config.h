@@ -10,6 +10,7 @@
  *   Recording=required | best-effort | off
  *   RecordInput=yes | no, RecordOutput=yes | no
  *   RecordBytesPerSession=SIZE | infinity, RecordBytesPerUserDay=SIZE | infinity
+ *   RetainSec=TIME | infinity, RetainMax=SIZE | infinity
  *   Scan=DIR                  (may be given several times)
  *   ConnectionsPerUser=NUMBER
  *   SessionsPerUser=NUMBER

@@ -20,8 +20,16 @@
 #include "lib/cleanup.h"
 #include "lib/fd.h"
 
+/* events.jsonl gets a name of its own when it is so long, and a new one begins. */
+#define EVENTS_BYTES_MAX (16U * 1024U * 1024U)
+/* Old files are looked for when a session has ended, but not more often; and when none does. */
+#define RETENTION_PAUSE_USEC (1000U * 1000U)
+static const struct timeval RETENTION_EVERY = { .tv_sec = 3600 };
+
 typedef struct FileRecorder {
         Recorder base;
+        struct event *look; /* owned */
+        uint64_t looked_at; /* recorder_clock() */
         char *where;   /* owned */
         int folder_fd; /* owned */
         int events_fd; /* owned: events.jsonl, append */
@@ -41,6 +49,25 @@ static int write_lines(int fd, const CastText *lines, off_t size) {
         return r < 0 && ftruncate(fd, size) < 0 ? -errno : r;
 }
 
+static int events_open(FileRecorder *f) {
+        int fd = openat(f->folder_fd, "events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+        if (fd < 0)
+                return -errno;
+        (void)fd_close(f->events_fd);
+        f->events_fd = fd;
+        return 0;
+}
+
+/* What cannot be done now is done with the next event. */
+static void events_rotate(FileRecorder *f, const struct timespec *now) {
+        char name[64];
+
+        (void)snprintf(name, sizeof(name), "events-%010lld%06ld.jsonl", (long long)now->tv_sec, now->tv_nsec / 1000);
+        if (renameat(f->folder_fd, "events.jsonl", f->folder_fd, name) == 0)
+                (void)events_open(f);
+}
+
 static int write_event(FileRecorder *f, const Record *record) {
         struct timespec now = {};
         struct stat before;
@@ -50,7 +77,12 @@ static int write_event(FileRecorder *f, const Record *record) {
         r = cast_fields(&f->text, record, &now);
         if (r < 0)
                 return r;
-        return fstat(f->events_fd, &before) < 0 ? -errno : write_lines(f->events_fd, &f->text, before.st_size);
+        if (fstat(f->events_fd, &before) < 0)
+                return -errno;
+        r = write_lines(f->events_fd, &f->text, before.st_size);
+        if (r == 0 && before.st_size > EVENTS_BYTES_MAX)
+                events_rotate(f, &now);
+        return r;
 }
 
 static int write_cast(FileRecorder *f, Cast *cast, const Record *record) {
@@ -92,6 +124,7 @@ static int file_begin(Recorder *recorder, RecorderSession *session, const Record
         fd = openat(f->folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return -errno;
+        retention_hold(fd);
         r = cast_header(&f->text, record, time(NULL)) ?: write_lines(fd, &f->text, 0);
         cast->size = (off_t)f->text.n;
         if (r == 0)
@@ -105,18 +138,39 @@ static int file_begin(Recorder *recorder, RecorderSession *session, const Record
         return 0;
 }
 
+static void file_look(FileRecorder *f) {
+        RetentionLimits limits = f->base.rules.retention;
+
+        if (limits.usec > 0 || limits.bytes > 0)
+                retention_apply_later(f->folder_fd, limits);
+        f->looked_at = recorder_clock();
+}
+
+static void file_on_look(evutil_socket_t fd, short what, void *userdata) {
+        file_look(userdata);
+}
+
+static void file_ruled(Recorder *recorder) {
+        file_look((FileRecorder *)recorder);
+}
+
 static void file_end(Recorder *recorder, RecorderSession *session) {
+        FileRecorder *f = (FileRecorder *)recorder;
         Cast *cast = session->destination;
 
         if (cast)
                 (void)fd_close(cast->fd);
         free(cast);
         session->destination = NULL;
+        if (recorder_clock() - f->looked_at > RETENTION_PAUSE_USEC)
+                file_look(f);
 }
 
 static void file_free(Recorder *recorder) {
         FileRecorder *f = (FileRecorder *)recorder;
 
+        if (f->look)
+                event_free(f->look);
         (void)fd_close(f->folder_fd);
         (void)fd_close(f->events_fd);
         free(f->where);
@@ -145,8 +199,8 @@ static int make_folder(const char *path) {
         }
 }
 
-int recorder_file_new(const char *folder, Recorder **ret) {
-        static const RecorderVTable vtable = { "file", file_begin, file_write, file_end, file_free };
+int recorder_file_new(struct event_base *loop, const char *folder, Recorder **ret) {
+        static const RecorderVTable vtable = { "file", file_begin, file_write, file_end, file_free, file_ruled };
         FileRecorder *f = calloc(1, sizeof(*f));
         int r;
 
@@ -159,11 +213,12 @@ int recorder_file_new(const char *folder, Recorder **ret) {
                 goto fail;
         f->base.destination = f->where;
         f->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (f->folder_fd >= 0)
-                f->events_fd = openat(f->folder_fd, "events.jsonl",
-                                      O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (f->events_fd < 0) {
-                r = -errno;
+        r = f->folder_fd < 0 ? -errno : events_open(f);
+        if (r < 0)
+                goto fail;
+        f->look = event_new(loop, -1, EV_PERSIST, file_on_look, f);
+        if (!f->look || event_add(f->look, &RETENTION_EVERY) < 0) {
+                r = -ENOMEM;
                 goto fail;
         }
         *ret = &f->base;

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/retention.h"
+
 typedef enum RecorderMode {
         RECORDER_REQUIRED,    /* no unrecorded byte */
         RECORDER_BEST_EFFORT, /* what cannot be recorded is counted, and goes through */
@@ -18,4 +20,5 @@ typedef struct RecorderRules {
         bool omit_input, omit_output;
         /* 0: no limit. Each record counts as its data and a constant (recorder.c). */
         uint64_t session_bytes_max, user_day_bytes_max;
+        RetentionLimits retention; /* of files */
 } RecorderRules;

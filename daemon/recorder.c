@@ -65,6 +65,8 @@ int recorder_set_rules(Recorder *r, const RecorderRules *rules) {
         free(r->description);
         r->description = description;
         r->rules = *rules;
+        if (r->vtable->ruled)
+                r->vtable->ruled(r);
         return 0;
 }
 

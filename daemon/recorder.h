@@ -65,6 +65,8 @@ struct RecorderVTable {
         /* The session's last record has been written. */
         void (*end)(Recorder *recorder, RecorderSession *session);
         void (*free)(Recorder *recorder);
+        /* The rules have changed; may be NULL. */
+        void (*ruled)(Recorder *recorder);
 };
 
 /* How well the destination keeps up. */
@@ -125,7 +127,7 @@ void recorder_found_room(Recorder *r, bool found);
 void recorder_stop(Recorder *r, const char *why);
 
 int recorder_journal_new(struct event_base *loop, Recorder **ret);
-int recorder_file_new(const char *folder, Recorder **ret);
+int recorder_file_new(struct event_base *loop, const char *folder, Recorder **ret);
 int recorder_none_new(Recorder **ret);
 
 uint64_t recorder_clock(void); /* CLOCK_BOOTTIME in µs */

@@ -128,3 +128,29 @@ def test_a_user_has_only_so_much_recorded_in_a_day():
             console.close()
             end, _ = daemon.ended(console.session)
             assert (end["MANHOLE_REASON"] == "as much of this user is recorded today as may be") == (console != root)
+
+
+@pytest.mark.parametrize("config", ["RetainMax=30K", "RetainSec=1s"])
+def test_old_files_go_and_never_one_of_a_session_that_goes_on(config):
+    with scene(config) as (daemon, peer):
+        live = attach(daemon, peer)
+        say(live, peer, b"x" * 4000)
+        with attach(daemon, peer) as past:
+            say(past, peer, b"y" * 20000)
+        first = daemon.ended(past.session)[1]
+        assert first.input == b"y" * 20000
+
+        def again():
+            """What has ended is looked at when something ends."""
+            with attach(daemon, peer) as console:
+                say(console, peer, b"z" * 20000)
+            daemon.wait_event(event="end", session=console.session)
+            return not (daemon.record / f"{past.session}.cast").exists()
+
+        wait_for(again, "the oldest to go")
+        assert peer.do("client = clients[0]") == "None"
+        say(live, peer, b"on")
+        live.close()
+        daemon.ended(live.session)
+        # That they were there stays in the record.
+        assert daemon.events(event="start", session=past.session)

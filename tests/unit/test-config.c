@@ -52,6 +52,7 @@ static void without_a_line_everything_has_its_default(void **state) {
         assert_false(c.recorder_rules.omit_output);
         assert_true(c.recorder_rules.session_bytes_max == 512ULL << 20);
         assert_true(c.recorder_rules.user_day_bytes_max == 1ULL << 30);
+        assert_true(c.recorder_rules.retention.usec == 0 && c.recorder_rules.retention.bytes == 0);
         assert_int_equal(c.log_level, -1);
         config_done(&c);
         config_done(&c);
@@ -63,7 +64,7 @@ static void every_key_is_read(void **state) {
         assert_reads(&c, "[Manholed]\nRecord=file:/var/log/x\nScan=/tmp\nScan=/run/app\n"
                          "ConnectionsPerUser=7\nSessionsPerUser=5\nSessionIdleSec=1h 30min\nSessionMaxSec=90\n"
                          "Recording=best-effort\nRecordInput=no\nRecordOutput=yes\nRecordBytesPerSession=2K\n"
-                         "RecordBytesPerUserDay=infinity\n"
+                         "RecordBytesPerUserDay=infinity\nRetainSec=30d\nRetainMax=2G\n"
                          "LingerSec=0\nRemoveStale=report\nRequireReason=yes\nLogLevel=debug\n");
         assert_string_equal(c.record, "file:/var/log/x");
         assert_int_equal(c.n_scan, 2);
@@ -81,6 +82,8 @@ static void every_key_is_read(void **state) {
         assert_false(c.recorder_rules.omit_output);
         assert_true(c.recorder_rules.session_bytes_max == 2048);
         assert_true(c.recorder_rules.user_day_bytes_max == 0);
+        assert_true(c.recorder_rules.retention.usec == 30 * 86400 * 1000000ULL);
+        assert_true(c.recorder_rules.retention.bytes == 2ULL << 30);
         assert_int_equal(c.log_level, LOG_DEBUG);
         config_done(&c);
 }
@@ -208,6 +211,8 @@ static void a_bad_line_is_named_by_its_number(void **state) {
                 { "[Manholed]\nRecordBytesPerSession=0", 2 },
                 { "[Manholed]\nRecordBytesPerUserDay=1g", 2 },
                 { "[Manholed]\nRequireReason=", 2 },
+                { "[Manholed]\nRetainMax=0", 2 },
+                { "[Manholed]\nRetainSec=0", 2 },
                 { "[Manholed]\nLogLevel=", 2 },
                 { "[Manholed]\nLogLevel=7", 2 },
                 { "[Manholed]\nLogLevel=DEBUG", 2 },

@@ -2,6 +2,7 @@
 #include "tests/unit/test.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <jansson.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -13,12 +14,14 @@
 
 #define ID "0123456789abcdef"
 
+static struct event_base *loop;
+
 static Recorder *open_folder(const char *name) {
         Recorder *r = NULL;
         char where[128];
 
         (void)snprintf(where, sizeof(where), "file:%s/%s", scratch, name);
-        assert_int_equal(recorder_open(NULL, where, &r), 0);
+        assert_int_equal(recorder_open(loop, where, &r), 0);
         assert_string_equal(r->destination, where);
         return r;
 }
@@ -379,7 +382,7 @@ static void a_record_is_never_written_over_or_through_a_link(void **state) {
 
         assert_int_equal(mkdir("evil", 0700), 0);
         assert_int_equal(symlink("../elsewhere", "evil/events.jsonl"), 0);
-        assert_int_equal(recorder_file_new("evil", &other), -ELOOP);
+        assert_int_equal(recorder_file_new(loop, "evil", &other), -ELOOP);
         assert_null(other);
         assert_int_equal(access("elsewhere", F_OK), -1);
 }
@@ -389,12 +392,12 @@ static void a_folder_that_cannot_be_had_says_why(void **state) {
         Recorder *r = NULL;
 
         scratch_write("file", "", 0);
-        assert_int_equal(recorder_file_new("file", &r), -ENOTDIR);
-        assert_int_equal(recorder_file_new("file/below", &r), -ENOTDIR);
-        assert_int_equal(recorder_open(NULL, "file:relative", &r), -EINVAL);
-        assert_int_equal(recorder_open(NULL, "file:", &r), -EINVAL);
-        assert_int_equal(recorder_open(NULL, "", &r), -EINVAL);
-        assert_int_equal(recorder_open(NULL, "nowhere", &r), -EINVAL);
+        assert_int_equal(recorder_file_new(loop, "file", &r), -ENOTDIR);
+        assert_int_equal(recorder_file_new(loop, "file/below", &r), -ENOTDIR);
+        assert_int_equal(recorder_open(loop, "file:relative", &r), -EINVAL);
+        assert_int_equal(recorder_open(loop, "file:", &r), -EINVAL);
+        assert_int_equal(recorder_open(loop, "", &r), -EINVAL);
+        assert_int_equal(recorder_open(loop, "nowhere", &r), -EINVAL);
         assert_null(r);
         assert_int_equal(scratch_open_fds(), before);
 }
@@ -448,13 +451,45 @@ static void nothing_is_written_where_nothing_shall_be_recorded(void **state) {
         RecorderSession session;
         Recorder *r = NULL;
 
-        assert_int_equal(recorder_open(NULL, "none", &r), 0);
+        assert_int_equal(recorder_open(loop, "none", &r), 0);
         assert_string_equal(r->destination, "none");
         begin(r, &session, ID, NULL);
         put_text(&session, RECORD_INPUT, NULL, "x");
         end(&session, "x");
         recorder_free(r);
         recorder_free(NULL);
+}
+
+static void events_that_are_many_begin_a_new_file(void **state) {
+        static char socket[60000];
+        RecordParties parties = { .target_pid = 5 };
+        Recorder *r = open_folder("many");
+        json_t *lines;
+        unsigned n = 0;
+        glob_t found = {};
+
+        memset(socket, 's', sizeof(socket) - 1);
+        while (n++ < 1000 && glob("many/events-*.jsonl", 0, NULL, &found) != 0)
+                recorder_post(r, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = socket });
+        assert_int_equal(found.gl_pathc, 1);
+        assert_true(size_of(found.gl_pathv[0]) > 16 << 20);
+        assert_int_equal(size_of("many/events.jsonl"), 0);
+        recorder_post(r, &(Record){ .event = RECORD_STALE, .parties = &parties, .socket = "/x" });
+        recorder_free(r);
+        lines = read_lines("many/events.jsonl");
+        assert_int_equal(json_array_size(lines), 1);
+        json_decref(lines);
+        globfree(&found);
+}
+
+static int enter(void **state) {
+        loop = event_base_new();
+        return loop ? scratch_enter(state) : -1;
+}
+
+static int leave(void **state) {
+        event_base_free(loop);
+        return scratch_leave(state);
 }
 
 int main(void) {
@@ -470,8 +505,9 @@ int main(void) {
                 cmocka_unit_test(a_record_is_never_written_over_or_through_a_link),
                 cmocka_unit_test(a_folder_that_cannot_be_had_says_why),
                 cmocka_unit_test(half_a_line_on_a_full_disk_is_taken_back),
+                cmocka_unit_test(events_that_are_many_begin_a_new_file),
                 cmocka_unit_test(nothing_is_written_where_nothing_shall_be_recorded),
         };
 
-        return cmocka_run_group_tests_name("recorder-file", tests, scratch_enter, scratch_leave);
+        return cmocka_run_group_tests_name("recorder-file", tests, enter, leave);
 }
