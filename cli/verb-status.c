@@ -96,6 +96,14 @@ static void print_list(json_t *object, const char *label, const char *key) {
         }
 }
 
+static void print_records(json_t *records) {
+        _cleanup_free_ char *since = target_text(records, "since");
+
+        if (json_is_object(records))
+                (void)printf("%*s: since %s%s\n", LABEL_WIDTH, "Records", since,
+                             json_is_true(json_object_get(records, "volatile")) ? ", in memory only" : "");
+}
+
 static void print_broker(const Options *options, json_t *status) {
         _cleanup_free_ char *version = target_text(status, "version"), *pid = target_text(status, "pid");
 
@@ -103,6 +111,7 @@ static void print_broker(const Options *options, json_t *status) {
         print_line("Control", options->control);
         print_member(status, "Since", "since");
         print_member(status, "Recording", "recording");
+        print_records(json_object_get(status, "records"));
         print_list(status, "Looks into", "folders");
         print_member(status, "Rules", "rules");
         print_member(status, "Targets", "targets");

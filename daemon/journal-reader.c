@@ -53,6 +53,16 @@ bool journal_reader_has(JournalReader *r, const char *session, uint64_t seq) {
                sd_journal_previous(r->journal) > 0;
 }
 
+/* journald takes those of /run away when it writes to the disk. */
+static bool has_files_in_memory(void) {
+        sd_journal *journal = NULL;
+        bool has = sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY | SD_JOURNAL_RUNTIME_ONLY) == 0 &&
+                   sd_journal_has_runtime_files(journal) > 0;
+
+        sd_journal_close(journal);
+        return has;
+}
+
 void journal_reader_state(JournalReader *r, JournalState *ret) {
         JournalState state = {};
         uint64_t to;
@@ -61,7 +71,7 @@ void journal_reader_state(JournalReader *r, JournalState *ret) {
                 (void)sd_journal_process(r->journal);
                 sd_journal_flush_matches(r->journal);
                 state.readable = sd_journal_get_cutoff_realtime_usec(r->journal, &state.since_usec, &to) > 0;
-                state.is_volatile = sd_journal_has_persistent_files(r->journal) == 0;
+                state.is_volatile = sd_journal_has_persistent_files(r->journal) == 0 || has_files_in_memory();
                 (void)sd_journal_get_usage(r->journal, &state.bytes);
         }
         *ret = state;

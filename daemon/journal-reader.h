@@ -20,9 +20,9 @@ bool journal_reader_has(JournalReader *r, const char *session, uint64_t seq);
 /* What the journal is worth as a record. */
 typedef struct JournalState {
         bool readable;
-        bool is_volatile;         /* in memory: gone after a restart of the machine */
-        uint64_t since_usec;      /* CLOCK_REALTIME of its oldest entry */
-        uint64_t bytes;           /* on disk and in memory */
+        bool is_volatile;    /* what it is sent now it keeps in memory */
+        uint64_t since_usec; /* CLOCK_REALTIME of its oldest entry */
+        uint64_t bytes;      /* on disk and in memory */
 } JournalState;
 
 void journal_reader_state(JournalReader *r, JournalState *ret);

@@ -34,7 +34,7 @@ static json_int_t count_sessions(const Manager *m, Client *c) {
 }
 
 /* What somebody should look at; a new reference. */
-static json_t *find_problems(const Manager *m, const Client *c) {
+static json_t *find_problems(const Manager *m, const Client *c, const RecorderStore *store) {
         RecorderState recorder = recorder_state(m->recorder);
         json_t *problems = json_array();
 
@@ -47,20 +47,32 @@ static json_t *find_problems(const Manager *m, const Client *c) {
         if (recorder.lost > 0)
                 (void)json_array_append_new(problems, json_sprintf("%llu records could not be written since the start",
                                                                    (unsigned long long)recorder.lost));
+        if (store->known && store->is_volatile)
+                (void)json_array_append_new(problems, json_string("the journal is in memory: records are gone when the machine "
+                                                                  "restarts (journald.conf(5), Storage=)"));
         if (!descriptors_are_left(c->fd, DESCRIPTORS_FOR_CLIENTS))
                 (void)json_array_append_new(problems, json_string("file descriptors are running out: nobody else is let in"));
         return problems;
 }
 
+/* A new reference. */
+static json_t *store_json(const RecorderStore *store) {
+        if (!store->known)
+                return json_null();
+        return json_pack("{s:b, s:o, s:I}", "volatile", store->is_volatile, "since",
+                         access_time_json((time_t)(store->since_usec / 1000000U)), "bytes", (json_int_t)store->bytes);
+}
+
 static void broker_status(Manager *m, Client *c, json_t *parameters) {
+        RecorderStore store = recorder_store(m->recorder);
         json_t *folders = json_array();
 
         scanner_each_folder(m->scanner, add_folder, folders);
-        client_reply(c, json_pack("{s:s, s:i, s:o, s:s, s:o, s:I, s:I, s:I, s:o}", "version", PACKAGE_VERSION, "pid",
+        client_reply(c, json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:o}", "version", PACKAGE_VERSION, "pid",
                                   (int)getpid(), "since", access_time_json(m->since), "recording",
-                                  m->recorder->description, "folders", folders, "rules",
+                                  m->recorder->description, "records", store_json(&store), "folders", folders, "rules",
                                   (json_int_t)m->policy.n_rules, "targets", count_targets(m, c), "sessions",
-                                  count_sessions(m, c), "problems", find_problems(m, c)));
+                                  count_sessions(m, c), "problems", find_problems(m, c, &store)));
 }
 
 const Method method_broker_status = { "org.manholed.Broker.BrokerStatus", {}, broker_status };

@@ -339,6 +339,14 @@ static void journal_end(Recorder *recorder, RecorderSession *session) {
         journal_barrier_request(((JournalRecorder *)recorder)->barrier);
 }
 
+static void journal_store(Recorder *recorder, RecorderStore *ret) {
+        JournalState state;
+
+        journal_reader_state(((JournalRecorder *)recorder)->reader, &state);
+        *ret = (RecorderStore){ .known = state.readable, .is_volatile = state.is_volatile,
+                                .since_usec = state.since_usec, .bytes = state.bytes };
+}
+
 /* At the end, when nothing else is served, the last records may take their time. */
 static int journal_flush_last(JournalRecorder *j) {
         int r;
@@ -377,7 +385,7 @@ static void journal_free(Recorder *recorder) {
 
 int recorder_journal_new(struct event_base *loop, Recorder **ret) {
         static const RecorderVTable vtable = { "journal", journal_begin, journal_write, journal_end,
-                                               journal_free };
+                                               journal_free, NULL, journal_store };
         JournalRecorder *j = calloc(1, sizeof(*j));
 
         if (!j)

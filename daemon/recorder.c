@@ -130,6 +130,14 @@ RecorderState recorder_state(const Recorder *r) {
                                 .lag_usec = r->full_since ? recorder_clock() - r->full_since : 0 };
 }
 
+RecorderStore recorder_store(Recorder *r) {
+        RecorderStore store = {};
+
+        if (r->vtable->store)
+                r->vtable->store(r, &store);
+        return store;
+}
+
 void recorder_found_room(Recorder *r, bool found) {
         if (found)
                 r->full_since = 0;

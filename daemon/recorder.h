@@ -53,6 +53,14 @@ struct RecorderSession {
         void *destination; /* of the vtable; owned by it */
 };
 
+/* What the destination keeps of earlier records. */
+typedef struct RecorderStore {
+        bool known;
+        bool is_volatile;    /* gone when the machine restarts */
+        uint64_t since_usec; /* CLOCK_REALTIME: how far back it reaches */
+        uint64_t bytes;
+} RecorderStore;
+
 struct RecorderVTable {
         const char *name;
         /* Takes the start record: 0 when it is kept, RECORDER_E_PENDING when recorder_session_ready()
@@ -67,6 +75,8 @@ struct RecorderVTable {
         void (*free)(Recorder *recorder);
         /* The rules have changed; may be NULL. */
         void (*ruled)(Recorder *recorder);
+        /* May be NULL. */
+        void (*store)(Recorder *recorder, RecorderStore *ret);
 };
 
 /* How well the destination keeps up. */
@@ -114,6 +124,7 @@ void recorder_end(RecorderSession *session, Record record);
 void recorder_post(Recorder *r, const Record *record);
 
 RecorderState recorder_state(const Recorder *r);
+RecorderStore recorder_store(Recorder *r);
 
 /* For destinations. @destination is borrowed. */
 void recorder_init(Recorder *r, const RecorderVTable *vtable, const char *destination);

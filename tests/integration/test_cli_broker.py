@@ -180,6 +180,7 @@ def test_no_sessions_say_so(answer):
 
 
 BROKER_STATUS = {"version": "0.1.0", "pid": 7, "since": "2024-05-06T07:08:09Z", "recording": "journal",
+                 "records": {"volatile": True, "since": "2024-05-01T00:00:00Z", "bytes": 5},
                  "folders": ["/tmp", "/srv\x1b[2J"], "rules": 2, "targets": 3, "sessions": 1,
                  "problems": ["records have been waiting", "and more\n"]}
 
@@ -198,6 +199,7 @@ manholed 0.1.0 (7)
      Control: {fake.control}
        Since: 2024-05-06T07:08:09Z
    Recording: journal
+     Records: since 2024-05-01T00:00:00Z, in memory only
   Looks into: /tmp
               /srv\x1b[2J
        Rules: 2

@@ -121,6 +121,7 @@ def test_the_broker_tells_of_itself(daemon):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", before["since"])
     assert (before["pid"], before["rules"], before["problems"]) == (daemon.pid, 0, [])
     assert before["recording"].startswith(f"file:{daemon.record}")
+    assert before["records"] is None  # of a journal
     assert set(before["folders"]) == {str(daemon.scan), "/tmp"}
     with listening(daemon) as peer, attach(daemon, peer):
         after = status(daemon)

@@ -176,6 +176,23 @@ def test_what_was_typed_and_shown_can_be_shown_again(machine):
     assert start["MANHOLE_CLIENT_COMM"] == "manholectl"
 
 
+def status(machine):
+    return json.loads(machine.ctl("status", "--json=short").stdout)
+
+
+def test_how_far_back_the_journal_reaches_is_told(machine):
+    told = status(machine)
+    oldest = json.loads(machine.run("sh", "-c", "journalctl -o json --no-pager | head -1").stdout)
+    since = int(oldest["__REALTIME_TIMESTAMP"]) // 1_000_000
+    assert told["records"]["since"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(since))
+    assert told["records"]["volatile"] is False and told["problems"] == []
+    assert told["records"]["bytes"] > 1 << 20
+    with journald(machine, "Storage=volatile"):
+        await_true(lambda: status(machine)["records"]["volatile"], "it is not noticed")
+        assert "in memory" in status(machine)["problems"][0]
+        assert "in memory only" in machine.ctl("status").stdout
+
+
 def test_a_user_who_may_not_read_the_journal_is_told(machine):
     session = sessions(machine)[-1]
     done = machine.run("runuser", "-u", "visitor", "--", "manholectl", "replay", session, "--verify", check=False)
