@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TALLY_ERRORS 12U /* those of org.manholed, and all others as one */
+#define TALLY_ERRORS 13U /* those of org.manholed, and all others as one */
 
 typedef struct Tally {
         uint64_t sessions;                  /* that have ended */
