@@ -17,6 +17,7 @@
 #define CONFIG_FOLDER SYSCONFDIR "/manholed.conf.d"
 #define CONNECTIONS_PER_USER 512U
 #define SESSIONS_PER_USER 256U
+#define TARGETS_PER_USER 16384U
 #define LINGER_USEC (30U * 1000000U)
 /* The journal keeps 4 GiB at most by default (journald.conf(5), SystemMaxUse=): nobody may have so much
  * recorded that others' records go. */
@@ -27,6 +28,7 @@
 
 void config_init(Config *c) {
         *c = (Config){ .connections_per_user = CONNECTIONS_PER_USER, .sessions_per_user = SESSIONS_PER_USER,
+                        .targets_per_user = TARGETS_PER_USER,
                         .session_limits.linger_usec = LINGER_USEC,
                         .recorder_rules.session_bytes_max = RECORD_SESSION_BYTES,
                         .recorder_rules.user_day_bytes_max = RECORD_USER_DAY_BYTES,
@@ -165,6 +167,10 @@ static int set_sessions(Config *c, const char *value) {
         return set_quota(value, &c->sessions_per_user);
 }
 
+static int set_targets(Config *c, const char *value) {
+        return set_quota(value, &c->targets_per_user);
+}
+
 static int set_session_idle(Config *c, const char *value) {
         return set_limit(value, &c->session_limits.idle_usec);
 }
@@ -215,6 +221,7 @@ static const struct {
         { "Scan", set_scan },
         { "ConnectionsPerUser", set_connections },
         { "SessionsPerUser", set_sessions },
+        { "TargetsPerUser", set_targets },
         { "SessionIdleSec", set_session_idle },
         { "SessionMaxSec", set_session_max },
         { "LingerSec", set_linger },

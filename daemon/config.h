@@ -14,6 +14,7 @@
  *   Scan=DIR                  (may be given several times)
  *   ConnectionsPerUser=NUMBER
  *   SessionsPerUser=NUMBER
+ *   TargetsPerUser=NUMBER
  *   SessionIdleSec=TIME | infinity
  *   SessionMaxSec=TIME | infinity
  *   LingerSec=TIME
@@ -38,7 +39,7 @@ typedef struct Config {
         RecorderRules recorder_rules;
         char **scan;  /* owned */
         size_t n_scan;
-        unsigned connections_per_user, sessions_per_user;
+        unsigned connections_per_user, sessions_per_user, targets_per_user;
         SessionLimits session_limits;
         RemoveStale remove_stale;
         bool require_reason; /* of who opens a session */

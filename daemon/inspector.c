@@ -17,6 +17,9 @@
  * moment ago is believed, the longer the more there are. A look costs about 20 µs. */
 #define LOOK_AGAIN_USEC (100U * 1000U)
 #define LOOK_AGAIN_EACH_USEC 50U
+/* A title and a unit change seldom, and to read them costs more than the rest of a look. */
+#define READ_AGAIN_USEC (5U * 1000U * 1000U)
+#define READ_AGAIN_EACH_USEC 1000U
 static const struct timeval YOUNG_RETRY = { .tv_usec = 100 * 1000 };
 static const struct timeval STALE_WAIT = { .tv_sec = SOCKET_FILE_STALE_AGE_SEC };
 
@@ -87,8 +90,12 @@ static void inspector_on_executable(PrivCall *call, int error, int fd, void *use
 
 static void inspector_on_stale(PrivCall *call, int error, int fd, void *userdata);
 
+static void inspector_on_timer(evutil_socket_t unused, short what, void *userdata);
+
 static void inspector_wait(Inspector *i, Target *t, const struct timeval *delay) {
-        if (event_add(t->stale_timer, delay) < 0)
+        if (!t->stale_timer) /* few ever need one */
+                t->stale_timer = event_new(i->loop, -1, 0, inspector_on_timer, t);
+        if (!t->stale_timer || event_add(t->stale_timer, delay) < 0)
                 log_warning("%s: cannot arm a timer", t->path);
 }
 
@@ -309,8 +316,12 @@ static void inspector_look(Inspector *i, Target *t, int socket_fd) {
         t->looked_at = now_usec();
         inspector_unsettle(i, t);
         /* One that could not be followed before, for want of descriptors, has no pidfd. */
-        if (t->has_process || t->pidfd < 0)
+        if (t->pidfd < 0 || (t->has_process && t->looked_at - t->read_at >= READ_AGAIN_USEC +
+                                     (uint64_t)READ_AGAIN_EACH_USEC * i->registry->n_targets)) {
                 target_read_process(t);
+                t->read_at = t->looked_at;
+        } else
+                target_refresh_ids(t);
         if (t->has_process && t->pidfd < 0)
                 inspector_follow_process(i, t);
         if (priv_probe(i->priv, &t->call, socket_fd, inspector_on_probed, i) < 0)
@@ -319,11 +330,7 @@ static void inspector_look(Inspector *i, Target *t, int socket_fd) {
 
 void inspector_begin(Inspector *i, Target *t, int socket_fd) {
         t->inspector = i;
-        t->stale_timer = event_new(i->loop, -1, 0, inspector_on_timer, t);
-        if (t->stale_timer)
-                inspector_look(i, t, socket_fd);
-        else
-                inspector_forget(i, t);
+        inspector_look(i, t, socket_fd);
 }
 
 void inspector_look_again(Inspector *i, Target *t, int socket_fd) {

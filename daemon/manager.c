@@ -205,6 +205,7 @@ static void manager_on_target_gone(Target *t, void *userdata) {
         Session *s = TAILQ_FIRST(&m->sessions);
 
         watchers_forget(m, t);
+        scanner_target_gone(m->scanner);
         while (s) {
                 Session *next = TAILQ_NEXT(s, link);
 
@@ -340,6 +341,7 @@ static int manager_apply(Manager *m, Config *config) {
         m->connections.max_per_user = config->connections_per_user;
         manager_adopt_policy(m, &config->policy);
         m->sessions_of.max_per_user = config->sessions_per_user;
+        m->registry.owners.max_per_user = config->targets_per_user;
         r = recorder_set_rules(m->recorder, &config->recorder_rules);
         if (r < 0)
                 return r;
@@ -461,7 +463,7 @@ int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret) {
                 return -ENOMEM;
         m->reload = reload;
         m->since = time(NULL);
-        registry_init(&m->registry);
+        registry_init(&m->registry, config->targets_per_user);
         turns_init(&m->turns);
         turns_init(&m->answers);
         TAILQ_INIT(&m->clients);

@@ -56,7 +56,7 @@ static const char *find_line(const char *text, const char *key) {
 }
 
 int proc_parse_status(const char *text, ProcStatus *ret) {
-        const char *uids = find_line(text, "Uid:"), *pids = find_line(text, "NSpid:");
+        const char *uids = find_line(text, "Uid:"), *pids = find_line(text, "NSpid:"), *state = find_line(text, "State:");
         unsigned ruid, euid, suid;
         ProcStatus status = {};
         unsigned depth = 0;
@@ -64,6 +64,8 @@ int proc_parse_status(const char *text, ProcStatus *ret) {
 
         if (!uids || sscanf(uids, "%u %u %u", &ruid, &euid, &suid) != 3)
                 return -EBADMSG;
+        if (state)
+                status.state = state[strspn(state, "\t ")];
         status.ruid = ruid;
         status.euid = euid;
         status.suid = suid;

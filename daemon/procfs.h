@@ -27,6 +27,7 @@ typedef struct ProcAudit {
 #define PROC_AUDIT_UNSET UINT32_MAX
 
 typedef struct ProcStatus {
+        char state; /* as in ProcStat */
         uid_t ruid, euid, suid;
         pid_t ns_pid;   /* the process's own name for itself: the last number of NSpid */
         bool ns_nested; /* it lives in a pid namespace below ours */

@@ -8,9 +8,6 @@
 
 #include "lib/parse.h"
 
-/* Far more than one user's processes; a list of as many takes the loop some 50 ms. */
-#define TARGETS_PER_OWNER 4096U
-
 static int target_compare(const void *a, const void *b) {
         const Target *x = a, *y = b;
 
@@ -19,10 +16,10 @@ static int target_compare(const void *a, const void *b) {
         return strcmp(x->name, y->name);
 }
 
-void registry_init(Registry *r) {
+void registry_init(Registry *r, unsigned max_per_owner) {
         *r = (Registry){};
         TAILQ_INIT(&r->targets);
-        quota_init(&r->owners, TARGETS_PER_OWNER);
+        quota_init(&r->owners, max_per_owner);
 }
 
 void registry_done(Registry *r) {

@@ -26,7 +26,7 @@ typedef struct Registry {
         unsigned n_targets, n_pending;
 } Registry;
 
-void registry_init(Registry *r);
+void registry_init(Registry *r, unsigned max_per_owner);
 void registry_done(Registry *r);
 
 /* Takes ownership on success. 0, -ENOMEM or REGISTRY_E_FULL. */

@@ -120,6 +120,7 @@ static void foreign_on_swept(bool complete, void *userdata) {
         Scanner *s = userdata;
         Folder *f = TAILQ_FIRST(&s->folders), *next;
 
+        s->round++;
         for (; f; f = next) {
                 next = TAILQ_NEXT(f, link);
                 if (f->kind != FOLDER_FOREIGN)
@@ -129,8 +130,8 @@ static void foreign_on_swept(bool complete, void *userdata) {
                         continue;
                 }
                 f->seen = false;
-                scanner_drop_missing(s, f);
                 scanner_folder_scan(s, f);
+                scanner_drop_missing(s, f);
                 inspector_release_folder(s->inspector, f);
         }
         if (s->sweep_pending && namespaces_are_swept(s->namespaces)) {

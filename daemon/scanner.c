@@ -166,6 +166,7 @@ void scanner_examine_socket(Scanner *s, Folder *f, const char *name, pid_t pid) 
                 return;
         is_socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
         if (t && is_socket && socket_file_same(&t->file, &st)) {
+                t->round = s->round;
                 inspector_look_again(i, t, fd);
                 return;
         }
@@ -177,7 +178,10 @@ void scanner_examine_socket(Scanner *s, Folder *f, const char *name, pid_t pid) 
         if (!is_socket || (s->uid != 0 && st.st_uid != s->uid))
                 return;
         t = folder_new_target(s, f, name, &st, pid);
+        if (t)
+                t->round = s->round;
         if (!t || registry_add(i->registry, t) != 0) {
+                s->passed_over = true;
                 log_debug("%s/%s: one more than can be followed", f->path, name);
                 target_free(t);
                 return;
@@ -261,6 +265,18 @@ static void scanner_on_readable(evutil_socket_t fd, short what, void *userdata) 
         }
 }
 
+static void scanner_on_room(evutil_socket_t unused, short what, void *userdata) {
+        Scanner *s = userdata;
+
+        s->passed_over = false;
+        scanner_rescan(s);
+}
+
+void scanner_target_gone(Scanner *s) {
+        if (s->passed_over && !event_pending(s->room, EV_TIMEOUT, NULL))
+                (void)event_add(s->room, &(struct timeval){ .tv_sec = 1 });
+}
+
 int scanner_new(struct event_base *loop, Inspector *inspector, Scanner **ret) {
         Scanner *s = calloc(1, sizeof(*s));
         int r = -ENOMEM;
@@ -276,7 +292,8 @@ int scanner_new(struct event_base *loop, Inspector *inspector, Scanner **ret) {
                 r = -errno;
         else
                 s->readable = event_new(loop, s->inotify_fd, EV_READ | EV_PERSIST, scanner_on_readable, s);
-        if (s->readable && event_add(s->readable, NULL) == 0)
+        s->room = event_new(loop, -1, 0, scanner_on_room, s);
+        if (s->room && s->readable && event_add(s->readable, NULL) == 0)
                 r = scanner_foreign_init(s);
         if (r < 0) {
                 scanner_free(s);
@@ -294,6 +311,8 @@ void scanner_free(Scanner *s) {
         while ((f = TAILQ_FIRST(&s->folders)))
                 scanner_folder_free(s, f);
         scanner_foreign_done(s);
+        if (s->room)
+                event_free(s->room);
         if (s->readable)
                 event_free(s->readable);
         (void)fd_close(s->inotify_fd);
@@ -362,10 +381,11 @@ void scanner_drop_missing(Scanner *s, const Folder *only) {
 
         while (t) {
                 Target *next = TAILQ_NEXT(t, link);
+                bool seen = t->round == s->round || (only && t->folder != only);
                 /* The target may go, and its name with it, before another takes its place. */
-                _cleanup_free_ char *name = strdup(t->name);
+                _cleanup_free_ char *name = seen ? NULL : strdup(t->name);
 
-                if (name && (!only || t->folder == only))
+                if (name)
                         scanner_examine_socket(s, t->folder, name, t->ns_pid);
                 t = next;
         }
@@ -388,7 +408,7 @@ static void folder_renew(Scanner *s, Folder *f) {
 void scanner_rescan(Scanner *s) {
         Folder *f = TAILQ_FIRST(&s->folders);
 
-        scanner_drop_missing(s, NULL);
+        s->round++;
         while (f) {
                 Folder *next = TAILQ_NEXT(f, link);
 
@@ -399,5 +419,6 @@ void scanner_rescan(Scanner *s) {
         TAILQ_FOREACH(f, &s->folders, link)
                 if (f->kind == FOLDER_TOP)
                         scanner_folder_scan(s, f);
+        scanner_drop_missing(s, NULL);
         scanner_foreign_rescan(s);
 }

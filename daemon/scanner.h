@@ -29,6 +29,9 @@ typedef struct Scanner {
         int inotify_fd;          /* owned */
         struct event *readable;  /* owned */
         uid_t uid;               /* 0: sockets of all users */
+        struct event *room;      /* owned; a look when there may be room for what was passed over */
+        bool passed_over;        /* there was a socket that could not be followed */
+        uint64_t round;          /* looks at everything that have begun */
         TAILQ_HEAD(, Folder) folders;
         /* Of scanner-foreign.c. */
         Namespaces *namespaces; /* owned */
@@ -54,6 +57,9 @@ void scanner_keep_folders(Scanner *s, const char *const *paths, size_t n_paths);
 
 /* The folders that were asked for. */
 void scanner_each_folder(const Scanner *s, void (*each)(const char *path, void *userdata), void *userdata);
+
+/* A target is gone, and there is room for another. */
+void scanner_target_gone(Scanner *s);
 
 /* Looks into every folder again. What is new is pending in the registry afterwards. */
 void scanner_rescan(Scanner *s);

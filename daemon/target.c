@@ -25,12 +25,9 @@ const char *target_state_to_string(TargetState state) {
 }
 
 const char *target_state_name(const Target *t) {
-        ProcStat stat;
 
-        /* A stopped process is live, but nothing will answer: that is read when it is asked for,
-         * since no event tells of it. */
-        if (t->state == TARGET_LIVE && proc_read_stat(t->pid, &stat) == 0 &&
-            (stat.state == 'T' || stat.state == 't'))
+        /* A stopped process is live, but nothing will answer. */
+        if (t->state == TARGET_LIVE && (t->ids.state == 'T' || t->ids.state == 't'))
                 return "stopped";
         return target_state_to_string(t->state);
 }

@@ -55,6 +55,8 @@ struct Target {
         bool was_live;      /* its own process was seen to live behind it */
         bool impostor;      /* a connection has shown that another process listens */
         uint64_t looked_at; /* when a look last began: CLOCK_BOOTTIME, µs */
+        uint64_t read_at;   /* when all that /proc says of the process was last read */
+        uint64_t round;     /* of the scanner's, in which its file was last seen */
         struct Inspector *inspector; /* borrowed: who follows it */
         bool pending; /* the look that began is not over */
         unsigned n_sessions, n_questions;
@@ -77,7 +79,7 @@ uid_t target_policy_uid(const ProcStatus *ids);
  * title. Sets has_process if there is one; that it has ended is told by its pidfd alone. */
 void target_read_process(Target *t);
 
-/* Reads the process's uids again: it may have changed them since it was found. */
+/* Reads the process's uids and state again: no event tells that they change. */
 void target_refresh_ids(Target *t);
 
 Target *target_new(Folder *folder, const char *folder_path, const char *name, const struct stat *st, pid_t pid);

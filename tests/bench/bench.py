@@ -11,6 +11,7 @@ import agent_rows
 import broker_rows
 import journal_rows
 import relay_rows
+import target_rows
 from benchlib import PACKAGE
 
 
@@ -34,6 +35,8 @@ def main():
         print("(a journald of its own needs root and /lib/systemd/systemd-journald)")
     broker_rows.list_targets()
     broker_rows.stacks()
+    target_rows.many_targets()
+    target_rows.many_stale()
 
 
 main()

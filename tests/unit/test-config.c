@@ -42,6 +42,7 @@ static void without_a_line_everything_has_its_default(void **state) {
         assert_int_equal(c.n_scan, 0);
         assert_true(c.connections_per_user > 0);
         assert_true(c.sessions_per_user > 0);
+        assert_true(c.targets_per_user > 10000);
         assert_true(c.session_limits.linger_usec == 30000000);
         assert_true(c.session_limits.idle_usec == 0);
         assert_true(c.session_limits.max_usec == 0);
@@ -62,7 +63,7 @@ static void every_key_is_read(void **state) {
         Config c;
 
         assert_reads(&c, "[Manholed]\nRecord=file:/var/log/x\nScan=/tmp\nScan=/run/app\n"
-                         "ConnectionsPerUser=7\nSessionsPerUser=5\nSessionIdleSec=1h 30min\nSessionMaxSec=90\n"
+                         "ConnectionsPerUser=7\nSessionsPerUser=5\nTargetsPerUser=9\nSessionIdleSec=1h 30min\nSessionMaxSec=90\n"
                          "Recording=best-effort\nRecordInput=no\nRecordOutput=yes\nRecordBytesPerSession=2K\n"
                          "RecordBytesPerUserDay=infinity\nRetainSec=30d\nRetainMax=2G\n"
                          "LingerSec=0\nRemoveStale=report\nRequireReason=yes\nLogLevel=debug\n");
@@ -72,6 +73,7 @@ static void every_key_is_read(void **state) {
         assert_string_equal(c.scan[1], "/run/app");
         assert_int_equal(c.connections_per_user, 7);
         assert_int_equal(c.sessions_per_user, 5);
+        assert_int_equal(c.targets_per_user, 9);
         assert_true(c.session_limits.idle_usec == 5400000000);
         assert_true(c.session_limits.max_usec == 90000000);
         assert_true(c.session_limits.linger_usec == 0);
@@ -194,6 +196,7 @@ static void a_bad_line_is_named_by_its_number(void **state) {
                 { "[Manholed]\nScan=~/a", 2 },
                 { "[Manholed]\nConnectionsPerUser=", 2 },
                 { "[Manholed]\nSessionsPerUser=0", 2 },
+                { "[Manholed]\nTargetsPerUser=0", 2 },
                 { "[Manholed]\nSessionIdleSec=0", 2 },
                 { "[Manholed]\nLingerSec=infinity", 2 },
                 { "[Manholed]\nSessionIdleSec=5m", 2 },

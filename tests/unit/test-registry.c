@@ -57,7 +57,7 @@ static void a_target_is_found_by_folder_and_name(void **state) {
         Registry r;
         Target *a, *b;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         assert_null(registry_find(&r, TMP, "manhole-5"));
         a = add(&r, TMP, 5, 0, "x", NULL);
         b = add(&r, SERVICE_TMP, 5, 0, "x", NULL);
@@ -80,7 +80,7 @@ static void a_target_that_leaves_while_it_is_looked_at_is_no_longer_waited_for(v
         Registry r;
         Target *a;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         a = add(&r, TMP, 5, 0, "x", NULL);
         a->pending = true;
         r.n_pending = 1;
@@ -95,7 +95,7 @@ static void many_targets_stay_apart(void **state) {
         Registry r;
         char name[32];
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         for (pid_t pid = 1; pid <= 500; pid++)
                 add(&r, pid % 2 ? TMP : SERVICE_TMP, pid, 0, "x", NULL);
         for (pid_t pid = 1; pid <= 500; pid++) {
@@ -110,7 +110,7 @@ static void a_name_is_a_pid_a_path_a_unit_or_a_process(void **state) {
         Registry r;
         Target *a, *b;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         a = add(&r, TMP, 5, 0, "python3", "web.service");
         b = add(&r, SERVICE_TMP, 55, 0, "gunicorn", "app@1.service");
         assert_ptr_equal(resolve(&r, root, "5"), a);
@@ -133,13 +133,13 @@ static void what_is_almost_a_name_is_none(void **state) {
         };
         Registry r;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         add(&r, TMP, 5, 0, "python3", "web.service");
         add(&r, TMP, 6, 0, "", NULL);
         for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
                 assert_resolves_to(&r, root, names[i], REGISTRY_E_UNKNOWN);
         registry_done(&r);
-        registry_init(&r);
+        registry_init(&r, 4096);
         assert_resolves_to(&r, root, "5", REGISTRY_E_UNKNOWN);
         registry_done(&r);
 }
@@ -147,7 +147,7 @@ static void what_is_almost_a_name_is_none(void **state) {
 static void only_a_service_may_lose_its_suffix(void **state) {
         Registry r;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         add(&r, TMP, 5, 0, "x", "user.slice");
         add(&r, TMP, 6, 0, "x", "session-3.scope");
         assert_resolves_to(&r, root, "user", REGISTRY_E_UNKNOWN);
@@ -159,7 +159,7 @@ static void only_a_service_may_lose_its_suffix(void **state) {
 static void a_number_is_a_pid_even_where_a_process_is_called_so(void **state) {
         Registry r;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         add(&r, TMP, 5, 0, "77", NULL);
         assert_resolves_to(&r, root, "77", REGISTRY_E_UNKNOWN);
         add(&r, TMP, 77, 0, "x", NULL);
@@ -170,7 +170,7 @@ static void a_number_is_a_pid_even_where_a_process_is_called_so(void **state) {
 static void a_name_that_several_answer_to_is_ambiguous(void **state) {
         Registry r;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         add(&r, TMP, 5, 1000, "gunicorn", "web.service");
         add(&r, TMP, 6, 1000, "gunicorn", "web.service");
         add(&r, SERVICE_TMP, 5, 1000, "gunicorn", "app.service");
@@ -186,7 +186,7 @@ static void what_may_not_be_seen_makes_nothing_ambiguous(void **state) {
         Registry r;
         Target *a;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         add(&r, TMP, 4, 1001, "gunicorn", "web.service");
         a = add(&r, TMP, 5, 1000, "gunicorn", "web.service");
         add(&r, TMP, 6, 0, "gunicorn", "web.service");
@@ -199,7 +199,7 @@ static void what_may_not_be_seen_makes_nothing_ambiguous(void **state) {
 static void what_may_not_be_seen_is_still_found_to_be_refused(void **state) {
         Registry r;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         add(&r, TMP, 5, 1000, "gunicorn", "web.service");
         add(&r, TMP, 6, 1000, "gunicorn", "web.service");
         assert_int_equal(resolve(&r, bob, "6")->pid, 6);
@@ -212,7 +212,7 @@ static void a_process_whose_uids_differ_is_root_s(void **state) {
         Registry r;
         Target *a;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         a = add(&r, TMP, 5, 1000, "x", NULL);
         assert_int_equal(target_policy_object(a).uid, 1000);
         a->ids.suid = 0;
@@ -230,7 +230,7 @@ static void a_squatter_in_another_folder_does_not_come_between(void **state) {
         Registry r;
         Target *squatter, *service;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         /* Bob binds /tmp/manhole-55, the name of a service that has a /tmp of its own. */
         squatter = make(TMP, 55, 1001, 33, "gunicorn", "web.service");
         assert_int_equal(registry_add(&r, squatter), 0);
@@ -251,7 +251,7 @@ static void a_process_that_calls_itself_after_a_unit_is_not_the_unit(void **stat
         Registry r;
         Target *service;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         add(&r, TMP, 4, 1001, "web.service", "user@1001.service");
         service = add(&r, TMP, 5, 33, "gunicorn", "web.service");
         add(&r, TMP, 6, 1001, "web", NULL);
@@ -266,7 +266,7 @@ static void a_process_that_calls_itself_after_a_unit_is_not_the_unit(void **stat
 static void a_process_that_ended_has_no_name(void **state) {
         Registry r;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         add(&r, TMP, 5, 0, "gunicorn", NULL)->has_process = false;
         assert_resolves_to(&r, root, "gunicorn", REGISTRY_E_UNKNOWN);
         assert_int_equal(resolve(&r, root, "5")->pid, 5);
@@ -277,7 +277,7 @@ static void one_owner_cannot_fill_it_for_others(void **state) {
         Target *too_many = make(TMP, 7, 1000, 1000, "x", NULL), *a;
         Registry r;
 
-        registry_init(&r);
+        registry_init(&r, 4096);
         r.owners.max_per_user = 2;
         a = add(&r, TMP, 5, 1000, "x", NULL);
         add(&r, TMP, 6, 1000, "x", NULL);

@@ -149,6 +149,7 @@ static void a_stopped_process_is_said_to_be_so(void **state) {
         assert_string_equal(target_state_name(t), "live");
         assert_int_equal(kill(pid, SIGSTOP), 0);
         assert_int_equal(waitid(P_PID, (id_t)pid, &info, WSTOPPED), 0);
+        target_read_process(t);
         assert_string_equal(target_state_name(t), "stopped");
         t->state = TARGET_UNTRUSTED; /* more important */
         assert_string_equal(target_state_name(t), "untrusted");
