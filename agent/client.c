@@ -105,17 +105,6 @@ static int write_piece(Client *c, uint32_t type, const char *data, size_t n) {
         }
 }
 
-/* How much of @n bytes goes into the next piece: whole UTF-8 characters. */
-static size_t piece_length(const char *data, size_t n) {
-        size_t length = SESSION_PIECE_MAX;
-
-        if (n <= length)
-                return n;
-        while (length > SESSION_PIECE_MAX - 4 && ((unsigned char)data[length] & 0xC0) == 0x80)
-                length--;
-        return length;
-}
-
 /* Likewise, where it is so much that other threads should run meanwhile. */
 static int write_large(Client *c, uint32_t type, const char *data, size_t n) {
         PyThreadState *gil;
@@ -140,7 +129,7 @@ int client_write_bytes(Client *c, uint32_t type, const char *data, size_t n) {
         if (!c->aside && n > OUTPUT_LARGE && output_writes(c->session))
                 return write_large(c, type, data, n);
         while (n > 0) {
-                size_t length = piece_length(data, n);
+                size_t length = output_cut(data, n, SESSION_PIECE_MAX);
                 int r = 0;
 
                 if (c->aside)

@@ -144,6 +144,11 @@ static int wait_writable(Session *s, SessionStall *stall) {
         return s->lost ? SESSION_E_LOST : SESSION_E_INTERRUPTED;
 }
 
+/* Of a UTF-8 character, and not its first byte. */
+static bool is_continuation(char byte) {
+        return ((unsigned char)byte & 0xC0) == 0x80;
+}
+
 /* What was begun is to be whole: a frame, or in plain a character. */
 static void leave_rest(Session *s, const Piece *p) {
         size_t n = p->n_data;
@@ -151,7 +156,7 @@ static void leave_rest(Session *s, const Piece *p) {
         if (!p->begun)
                 return;
         if (!s->framed)
-                for (n = 0; n < p->n_data && ((unsigned char)p->data[n] & 0xC0) == 0x80; n++)
+                for (n = 0; n < p->n_data && is_continuation(p->data[n]); n++)
                         ;
         if (queue_put_first(&s->queue, p->data, n) < 0 ||
             queue_put_first(&s->queue, p->header + FRAME_HEADER_SIZE - p->n_header, p->n_header) < 0)
@@ -218,13 +223,12 @@ static int write_piece(Session *s, Piece *p, SessionStall *stall) {
         return r;
 }
 
-/* How much of @n bytes goes into the next piece: whole UTF-8 characters. */
-static size_t piece_length(const char *data, size_t n) {
-        size_t length = PIECE_SIZE;
+size_t output_cut(const char *data, size_t n, size_t most) {
+        size_t length = most;
 
         if (n <= length)
                 return n;
-        while (length > PIECE_SIZE - 4 && ((unsigned char)data[length] & 0xC0) == 0x80)
+        while (length > most - 4 && is_continuation(data[length]))
                 length--;
         return length;
 }
@@ -234,7 +238,7 @@ int output_write(Session *s, uint32_t type, const char *data, size_t n) {
         int r = 0;
 
         while (r == 0 && n > 0) {
-                Piece p = { .data = data, .n_data = piece_length(data, n) };
+                Piece p = { .data = data, .n_data = output_cut(data, n, PIECE_SIZE) };
 
                 data += p.n_data;
                 n -= p.n_data;

@@ -31,6 +31,9 @@ void output_flush(Session *s);
  * errno. */
 int output_send(Session *s);
 
+/* How much of @n bytes of UTF-8 goes into a piece of at most so many (more than 4): whole characters. */
+size_t output_cut(const char *data, size_t n, size_t most);
+
 /* Whether output_write() can be used. */
 bool output_writes(const Session *s);
 
