@@ -18,6 +18,9 @@
 /* Asks for Python stacks without the GIL, however large the process is. */
 #define ALWAYS "dump=always"
 
+#define BUSY "{\"error\":\"busy\"}"
+#define NO_THREAD "{\"error\":\"resources\",\"message\":\"no thread could be started\"}"
+
 static char *interpreter; /* owned; set before the first client comes, then only read */
 
 int framed_set_interpreter(const char *json) {
@@ -48,20 +51,31 @@ static int answer(Session *s, uint32_t id, const char *json) {
         return session_answer(s, id, json, strlen(json)) == 0 ? 0 : -ENOBUFS;
 }
 
-/* Whether the `name=value` lines at @p hold this line. */
-static bool has_line(const uint8_t *p, size_t n, const char *line) {
-        size_t n_line = strlen(line);
+/* Takes the first of the `name=value` lines of a payload away. */
+static bool take_line(const uint8_t **p, size_t *n, const uint8_t **ret, size_t *ret_length) {
+        const uint8_t *newline;
+        size_t length;
 
-        while (n > 0) {
-                const uint8_t *newline = memchr(p, '\n', n);
-                size_t length = newline != NULL ? (size_t)(newline - p) : n;
+        if (*n == 0)
+                return false;
+        newline = memchr(*p, '\n', *n);
+        length = newline != NULL ? (size_t)(newline - *p) : *n;
+        *ret = *p;
+        *ret_length = length;
+        length += newline != NULL;
+        *p += length;
+        *n -= length;
+        return true;
+}
 
-                if (length == n_line && memcmp(p, line, length) == 0)
+/* Whether the request that has been read has this line. */
+static bool has_line(const Session *s, const char *line) {
+        const uint8_t *p = s->payload, *l;
+        size_t n = s->n_payload, length;
+
+        while (take_line(&p, &n, &l, &length))
+                if (length == strlen(line) && memcmp(l, line, length) == 0)
                         return true;
-                length += newline != NULL;
-                p += length;
-                n -= length;
-        }
         return false;
 }
 
@@ -81,21 +95,21 @@ static int start(Session *s, SessionRun run, uint32_t id) {
                         s->n_source = s->n_payload;
                         s->payload = NULL;
                 } else {
-                        if (!has_line(s->payload, s->n_payload, "stacks=no"))
-                                overdue_begin(&s->opened, has_line(s->payload, s->n_payload, ALWAYS), false);
-                        s->open_banner = !has_line(s->payload, s->n_payload, "banner=no");
+                        if (!has_line(s, "stacks=no"))
+                                overdue_begin(&s->opened, has_line(s, ALWAYS), false);
+                        s->open_banner = !has_line(s, "banner=no");
                 }
         }
         pthread_mutex_unlock(&s->lock);
 
         if (busy)
-                return answer(s, id, "{\"error\":\"busy\"}");
+                return answer(s, id, BUSY);
         if (runner_start(s) < 0) {
                 pthread_mutex_lock(&s->lock);
                 s->run = SESSION_RUNS_NOTHING;
                 s->opened.state = WISH_NONE;
                 pthread_mutex_unlock(&s->lock);
-                return answer(s, id, "{\"error\":\"resources\",\"message\":\"no thread could be started\"}");
+                return answer(s, id, NO_THREAD);
         }
         return 0;
 }
@@ -128,14 +142,12 @@ static int receive_interrupt(Session *s, uint32_t id) {
 }
 
 static int receive_stacks(Session *s, uint32_t id) {
-        int r = ask_stacks(s, id, has_line(s->payload, s->n_payload, ALWAYS),
-                           has_line(s->payload, s->n_payload, "gil=no"),
-                           has_line(s->payload, s->n_payload, "locals=yes"));
+        int r = ask_stacks(s, id, has_line(s, ALWAYS), has_line(s, "gil=no"), has_line(s, "locals=yes"));
 
         if (r == ASK_E_BUSY)
-                return answer(s, id, "{\"error\":\"busy\"}");
+                return answer(s, id, BUSY);
         if (r < 0)
-                return answer(s, id, "{\"error\":\"resources\",\"message\":\"no thread could be started\"}");
+                return answer(s, id, NO_THREAD);
         return 0;
 }
 
@@ -143,34 +155,28 @@ static int receive_question(Session *s, const FrameHeader *header) {
         int r = question_begin(s, header->type, header->id);
 
         if (r == QUESTION_E_BUSY)
-                return answer(s, header->id, "{\"error\":\"busy\"}");
+                return answer(s, header->id, BUSY);
         if (r == QUESTION_E_UNKNOWN)
                 return answer(s, header->id, "{\"error\":\"unsupported\"}");
         if (r < 0)
-                return answer(s, header->id,
-                              "{\"error\":\"resources\",\"message\":\"no thread could be started\"}");
+                return answer(s, header->id, NO_THREAD);
         return 0;
 }
 
-/* The number that a line of the `name=value` lines at @p gives; without one @otherwise. */
-static size_t number_of(const uint8_t *p, size_t n, const char *name, size_t otherwise) {
-        size_t n_name = strlen(name);
+/* The number that a line of it gives to @name (with its `=`); without one @otherwise. */
+static size_t number_of(const Session *s, const char *name, size_t otherwise) {
+        size_t n = s->n_payload, n_name = strlen(name), length;
+        const uint8_t *p = s->payload, *l;
 
-        while (n > 0) {
-                const uint8_t *newline = memchr(p, '\n', n);
-                size_t length = newline != NULL ? (size_t)(newline - p) : n;
+        while (take_line(&p, &n, &l, &length)) {
+                char text[32] = {}, *end;
+                unsigned long value;
 
-                if (length > n_name && length < 32 && memcmp(p, name, n_name) == 0) {
-                        char text[32] = {}, *end;
-                        unsigned long value;
-
-                        memcpy(text, p + n_name, length - n_name);
-                        value = strtoul(text, &end, 10);
-                        return text[0] >= '0' && text[0] <= '9' && *end == '\0' ? value : otherwise;
-                }
-                length += newline != NULL;
-                p += length;
-                n -= length;
+                if (length <= n_name || length >= sizeof(text) || memcmp(l, name, n_name) != 0)
+                        continue;
+                memcpy(text, l + n_name, length - n_name);
+                value = strtoul(text, &end, 10);
+                return text[0] >= '0' && text[0] <= '9' && *end == '\0' ? value : otherwise;
         }
         return otherwise;
 }
@@ -181,11 +187,11 @@ static int receive_history(Session *s, uint32_t id) {
         int r;
 
         jsonbuf_raw(&b, "{\"entries\":");
-        history_write(&b, number_of(s->payload, s->n_payload, "max=", HISTORY_ENTRIES_MAX));
+        history_write(&b, number_of(s, "max=", HISTORY_ENTRIES_MAX));
         jsonbuf_raw(&b, "}");
         r = b.failed ? -ENOMEM : session_answer(s, id, b.data, b.n_data);
         jsonbuf_done(&b);
-        return r == SESSION_E_FULL ? answer(s, id, "{\"error\":\"busy\"}") : r < 0 ? r : 0;
+        return r == SESSION_E_FULL ? answer(s, id, BUSY) : r < 0 ? r : 0;
 }
 
 static int receive_request(Session *s, const FrameHeader *header) {
