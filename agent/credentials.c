@@ -5,10 +5,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "agent/consoles.h"
 #include "agent/errors.h"
 #include "agent/gil.h"
 #include "agent/hooks.h"
-#include "agent/consoles.h"
 #include "agent/log.h"
 #include "agent/peer.h"
 #include "agent/pysocket.h"

@@ -5,8 +5,8 @@
 #include <pthread.h>
 
 #include "agent/clock.h"
-#include "agent/gil.h"
 #include "agent/consoles.h"
+#include "agent/gil.h"
 #include "agent/log.h"
 #include "agent/turn.h"
 
