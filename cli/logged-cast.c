@@ -34,8 +34,8 @@ static bool add_fields(Reading *reading, json_t *fields) {
 }
 
 static bool is_request(const char *code) {
-        static const char *const requests[] = { "i", "hello", "open", "interrupt", "complete", "history", "stacks",
-                                                "tasks", "health" };
+        static const char *const requests[] = { "i",       "hello",  "open",  "interrupt", "complete",
+                                                "history", "stacks", "tasks", "health" };
 
         for (size_t i = 0; i < sizeof(requests) / sizeof(*requests); i++)
                 if (strcmp(code, requests[i]) == 0)
@@ -62,10 +62,16 @@ static void add_data(Reading *reading, double seconds, const char *code, json_t 
         if (!record->data)
                 message_out_of_memory();
         memcpy(record->data, json_string_value(text), n);
-        record->kind = strcmp(code, "i") == 0 ? LOGGED_TYPED : strcmp(code, "o") == 0 ? LOGGED_SHOWN : LOGGED_OTHER;
+        record->kind = strcmp(code, "i") == 0   ? LOGGED_TYPED
+                       : strcmp(code, "o") == 0 ? LOGGED_SHOWN
+                                                : LOGGED_OTHER;
         record->seen = (RecordSeen){
-                .event = d == RECORD_OF_INPUT ? RECORD_INPUT : strcmp(code, "dropped") == 0 ? RECORD_DROPPED : RECORD_OUTPUT,
-                .seq = reading->seq++, .usec = (uint64_t)(seconds * 1e6 + 0.5), .position = reading->position[d],
+                .event = d == RECORD_OF_INPUT           ? RECORD_INPUT
+                         : strcmp(code, "dropped") == 0 ? RECORD_DROPPED
+                                                        : RECORD_OUTPUT,
+                .seq = reading->seq++,
+                .usec = (uint64_t)(seconds * 1e6 + 0.5),
+                .position = reading->position[d],
                 .size = without_returns(record->data, n),
         };
         reading->position[d] += record->seen.size;
@@ -133,7 +139,8 @@ static int read_lines(Reading *reading, const char *path, FILE *file) {
 
         while ((n = getline(&text, &allocated, file)) > 0) {
                 json_t *line = json_loadb(text, (size_t)n, JSON_ALLOW_NUL, NULL);
-                bool taken = line && (reading->number == 0 ? take_header(reading, line) : take_event(reading, line));
+                bool taken = line &&
+                             (reading->number == 0 ? take_header(reading, line) : take_event(reading, line));
 
                 json_decref(line);
                 reading->number++;

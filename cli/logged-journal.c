@@ -43,25 +43,29 @@ static int read_all(Logged *l, sd_journal *j, const char *session) {
         if (r >= 0)
                 r = sd_journal_seek_head(j);
         while (r >= 0 && (r = sd_journal_next(j)) > 0)
-                if (logged_add(l, get_field, j) && l->since == 0 && sd_journal_get_realtime_usec(j, &usec) >= 0)
+                if (logged_add(l, get_field, j) && l->since == 0 &&
+                    sd_journal_get_realtime_usec(j, &usec) >= 0)
                         l->since = usec;
         return r;
 }
 
 int logged_from_journal(Logged *l, const char *session, const char *directory) {
         sd_journal *j = NULL;
-        int r = directory ? sd_journal_open_directory(&j, directory, 0) : sd_journal_open(&j, SD_JOURNAL_LOCAL_ONLY);
+        int r = directory ? sd_journal_open_directory(&j, directory, 0)
+                          : sd_journal_open(&j, SD_JOURNAL_LOCAL_ONLY);
 
         if (r >= 0)
                 r = read_all(l, j, session);
         sd_journal_close(j);
         if (r < 0) {
-                message_error("cannot read the journal%s%s: %s", directory ? " in " : "", directory ?: "", strerror(-r));
+                message_error("cannot read the journal%s%s: %s", directory ? " in " : "", directory ?: "",
+                              strerror(-r));
                 return EXIT_FAILED;
         }
         if (l->n == 0) {
                 message_error("the journal has no record of session %s%s", session,
-                              geteuid() == 0 ? "" : ", or not for your eyes (see the group systemd-journal)");
+                              geteuid() == 0 ? ""
+                                             : ", or not for your eyes (see the group systemd-journal)");
                 return EXIT_NO_TARGET;
         }
         return EXIT_DONE;

@@ -30,7 +30,8 @@ LoggedRecord *logged_append(Logged *l) {
 }
 
 LoggedKind logged_kind(RecordEvent event, const char *frame) {
-        static const char *const shown[] = { "output", "stderr", "prompt" }, *const typed[] = { "input", "exec" };
+        static const char *const shown[] = { "output", "stderr", "prompt" }, *const typed[] = { "input",
+                                                                                                "exec" };
 
         if (event != RECORD_INPUT && event != RECORD_OUTPUT)
                 return LOGGED_OTHER;
@@ -128,7 +129,8 @@ bool logged_add(Logged *l, LoggedGet get, void *userdata) {
         if (!ours)
                 return false;
         record = logged_append(l);
-        record->seen = (RecordSeen){ .event = event, .seq = get_number(get, userdata, "MANHOLE_SEQ"),
+        record->seen = (RecordSeen){ .event = event,
+                                     .seq = get_number(get, userdata, "MANHOLE_SEQ"),
                                      .usec = get_number(get, userdata, "MANHOLE_USEC") };
         switch (event) {
         case RECORD_START:

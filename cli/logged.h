@@ -23,9 +23,9 @@ typedef struct LoggedRecord {
 typedef struct Logged {
         LoggedRecord *records; /* owned */
         size_t n, allocated;
-        uint64_t since;       /* CLOCK_REALTIME of the start, µs; 0: not known */
+        uint64_t since;             /* CLOCK_REALTIME of the start, µs; 0: not known */
         char *user, *comm, *reason; /* owned; may be NULL. reason: of the end */
-        uint64_t pid;         /* of the target */
+        uint64_t pid;               /* of the target */
 } Logged;
 
 void logged_done(Logged *l);

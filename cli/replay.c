@@ -82,12 +82,13 @@ static int write_event(FILE *file, const LoggedRecord *record) {
 
         append_returns(&text, record->data, record->seen.size);
         return write_line(file, json_pack("[f, s, o]", (double)record->seen.usec / 1e6,
-                                          record->kind == LOGGED_TYPED ? "i" : "o", json_bytes(text.data ?: "", text.n)));
+                                          record->kind == LOGGED_TYPED ? "i" : "o",
+                                          json_bytes(text.data ?: "", text.n)));
 }
 
 static int write_all(const Logged *l, FILE *file) {
-        int r = write_line(file, json_pack("{s:i, s:i, s:i, s:I}", "version", 2, "width", 80, "height", 24, "timestamp",
-                                           (json_int_t)(l->since / USEC_PER_SEC)));
+        int r = write_line(file, json_pack("{s:i, s:i, s:i, s:I}", "version", 2, "width", 80, "height", 24,
+                                           "timestamp", (json_int_t)(l->since / USEC_PER_SEC)));
 
         for (size_t i = 0; i < l->n && r == 0; i++)
                 if (l->records[i].kind != LOGGED_OTHER && l->records[i].data)
@@ -98,7 +99,8 @@ static int write_all(const Logged *l, FILE *file) {
 int replay_write_cast(const Logged *l, const char *path) {
         bool standard = strcmp(path, "-") == 0;
         /* What was typed is for few eyes; and nothing that is there is lost. */
-        int r, fd = standard ? dup(STDOUT_FILENO) : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        int r, fd = standard ? dup(STDOUT_FILENO)
+                             : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
 
         if (!file) {

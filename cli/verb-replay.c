@@ -47,7 +47,9 @@ static int read_record(Logged *l, const Options *options, const char *word) {
         if (strchr(word, '/'))
                 return logged_from_cast(l, word);
         if (!*word || word[strspn(word, "0123456789abcdef")]) {
-                message_error("a session's id is hexadecimal, and a file's path has a slash in it: %s is neither", word);
+                message_error(
+                        "a session's id is hexadecimal, and a file's path has a slash in it: %s is neither",
+                        word);
                 return EXIT_USAGE;
         }
         path = folder ? find_cast(folder, word) : NULL;
@@ -85,10 +87,11 @@ static int verify(const Options *options, const char *id, const Logged *l) {
         if (options->json == JSON_OFF)
                 print_verdict(id, l, &sum, findings);
         else {
-                json_t *report = json_pack("{s:o, s:b, s:I, s:I, s:I, s:O}", "session", json_bytes(id, strlen(id)),
-                                           "complete", sum.n_findings == 0, "records", (json_int_t)l->n, "input",
-                                           (json_int_t)sum.bytes[RECORD_OF_INPUT], "output",
-                                           (json_int_t)sum.bytes[RECORD_OF_OUTPUT], "findings", findings);
+                json_t *report =
+                        json_pack("{s:o, s:b, s:I, s:I, s:I, s:O}", "session", json_bytes(id, strlen(id)),
+                                  "complete", sum.n_findings == 0, "records", (json_int_t)l->n, "input",
+                                  (json_int_t)sum.bytes[RECORD_OF_INPUT], "output",
+                                  (json_int_t)sum.bytes[RECORD_OF_OUTPUT], "findings", findings);
 
                 json_print(report, options->json);
                 json_decref(report);

@@ -15,7 +15,7 @@
 typedef struct AllowanceUser AllowanceUser;
 
 typedef struct Allowance {
-        void *by_uid; /* tsearch(3) tree; owns nothing */
+        void *by_uid;                                    /* tsearch(3) tree; owns nothing */
         TAILQ_HEAD(AllowanceUsers, AllowanceUser) users; /* owned; who began first is first */
 } Allowance;
 

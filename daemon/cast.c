@@ -168,8 +168,9 @@ int cast_header(CastText *t, const Record *start, time_t now) {
         char head[128];
 
         begin(t);
-        (void)snprintf(head, sizeof(head), "{\"version\":2,\"width\":80,\"height\":24,\"timestamp\":%lld,\"manhole\":",
-                       (long long)now);
+        (void)snprintf(
+                head, sizeof(head),
+                "{\"version\":2,\"width\":80,\"height\":24,\"timestamp\":%lld,\"manhole\":", (long long)now);
         put_text(t, head);
         put_fields(t, start);
         put_text(t, "}}\n");
@@ -258,7 +259,8 @@ static void put_record(CastText *t, const Record *record) {
 
 int cast_event(CastText *t, const Record *record) {
         begin(t);
-        if (record->event == RECORD_INPUT || record->event == RECORD_OUTPUT || record->event == RECORD_DROPPED)
+        if (record->event == RECORD_INPUT || record->event == RECORD_OUTPUT ||
+            record->event == RECORD_DROPPED)
                 put_data(t, record);
         else {
                 put_marker(t, record);

@@ -48,7 +48,8 @@ bool journal_reader_has(JournalReader *r, const char *session, uint64_t seq) {
         (void)snprintf(id, sizeof(id), "MANHOLE_SESSION=%s", session);
         (void)snprintf(number, sizeof(number), "MANHOLE_SEQ=%" PRIu64, seq);
         (void)snprintf(pid, sizeof(pid), "_PID=%d", (int)getpid());
-        return sd_journal_add_match(r->journal, id, 0) == 0 && sd_journal_add_match(r->journal, number, 0) == 0 &&
+        return sd_journal_add_match(r->journal, id, 0) == 0 &&
+               sd_journal_add_match(r->journal, number, 0) == 0 &&
                sd_journal_add_match(r->journal, pid, 0) == 0 && sd_journal_seek_tail(r->journal) == 0 &&
                sd_journal_previous(r->journal) > 0;
 }
@@ -71,7 +72,8 @@ void journal_reader_state(JournalReader *r, JournalState *ret) {
                 (void)sd_journal_process(r->journal);
                 sd_journal_flush_matches(r->journal);
                 state.readable = sd_journal_get_cutoff_realtime_usec(r->journal, &state.since_usec, &to) > 0;
-                state.is_volatile = sd_journal_has_persistent_files(r->journal) == 0 || has_files_in_memory();
+                state.is_volatile =
+                        sd_journal_has_persistent_files(r->journal) == 0 || has_files_in_memory();
                 (void)sd_journal_get_usage(r->journal, &state.bytes);
         }
         *ret = state;

@@ -52,7 +52,9 @@ int peer_read(int fd, Peer *ret) {
 
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0)
                 return -errno;
-        *ret = (Peer){ .pid = cred.pid, .uid = cred.uid, .gid = cred.gid,
+        *ret = (Peer){ .pid = cred.pid,
+                       .uid = cred.uid,
+                       .gid = cred.gid,
                        .audit = { PROC_AUDIT_UNSET, PROC_AUDIT_UNSET } };
         read_origin(fd, ret);
         return 0;
@@ -63,8 +65,10 @@ static const char *text_or_null(const char *text) {
 }
 
 RecordOrigin peer_origin(const Peer *peer) {
-        return (RecordOrigin){ .login_uid = peer->audit.login_uid, .audit_session = peer->audit.session,
-                               .tty = text_or_null(peer->tty), .comm = text_or_null(peer->comm) };
+        return (RecordOrigin){ .login_uid = peer->audit.login_uid,
+                               .audit_session = peer->audit.session,
+                               .tty = text_or_null(peer->tty),
+                               .comm = text_or_null(peer->comm) };
 }
 
 RecordActor peer_actor(const Peer *peer, const char *user, const RecordOrigin *origin) {

@@ -30,10 +30,10 @@ typedef struct FileRecorder {
         Recorder base;
         struct event *look; /* owned */
         uint64_t looked_at; /* recorder_clock() */
-        char *where;   /* owned */
-        int folder_fd; /* owned */
-        int events_fd; /* owned: events.jsonl, append */
-        CastText text; /* of the record that is being written */
+        char *where;        /* owned */
+        int folder_fd;      /* owned */
+        int events_fd;      /* owned: events.jsonl, append */
+        CastText text;      /* of the record that is being written */
 } FileRecorder;
 
 typedef struct Cast {
@@ -50,7 +50,8 @@ static int write_lines(int fd, const CastText *lines, off_t size) {
 }
 
 static int events_open(FileRecorder *f) {
-        int fd = openat(f->folder_fd, "events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int fd = openat(f->folder_fd, "events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+                        0600);
 
         if (fd < 0)
                 return -errno;
@@ -63,7 +64,8 @@ static int events_open(FileRecorder *f) {
 static void events_rotate(FileRecorder *f, const struct timespec *now) {
         char name[64];
 
-        (void)snprintf(name, sizeof(name), "events-%010lld%06ld.jsonl", (long long)now->tv_sec, now->tv_nsec / 1000);
+        (void)snprintf(name, sizeof(name), "events-%010lld%06ld.jsonl", (long long)now->tv_sec,
+                       now->tv_nsec / 1000);
         if (renameat(f->folder_fd, "events.jsonl", f->folder_fd, name) == 0)
                 (void)events_open(f);
 }
@@ -120,8 +122,10 @@ static int file_begin(Recorder *recorder, RecorderSession *session, const Record
 
         if (!cast)
                 return -ENOMEM;
-        (void)snprintf(name, sizeof(name), "%.*s.cast", (int)RECORD_SESSION_ID_MAX, record->parties->session);
-        fd = openat(f->folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+        (void)snprintf(name, sizeof(name), "%.*s.cast", (int)RECORD_SESSION_ID_MAX,
+                       record->parties->session);
+        fd = openat(f->folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+                    0600);
         if (fd < 0)
                 return -errno;
         retention_hold(fd);
@@ -200,7 +204,8 @@ static int make_folder(const char *path) {
 }
 
 int recorder_file_new(struct event_base *loop, const char *folder, Recorder **ret) {
-        static const RecorderVTable vtable = { "file", file_begin, file_write, file_end, file_free, file_ruled };
+        static const RecorderVTable vtable = { "file",   file_begin, file_write,
+                                               file_end, file_free,  file_ruled };
         FileRecorder *f = calloc(1, sizeof(*f));
         int r;
 

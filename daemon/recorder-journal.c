@@ -62,18 +62,18 @@ typedef struct Sent {
 typedef struct JournalRecorder {
         Recorder base;
         struct event_base *loop;
-        int fd;                 /* owned; -1 while there is no journal */
-        struct event *writable; /* owned */
-        struct event *retry;    /* owned: reconnects, and looks again for records */
-        struct event *check;    /* owned */
+        int fd;                   /* owned; -1 while there is no journal */
+        struct event *writable;   /* owned */
+        struct event *retry;      /* owned: reconnects, and looks again for records */
+        struct event *check;      /* owned */
         JournalDatagram datagram; /* of the record that is being written */
         STAILQ_HEAD(, Kept) kept;
         uint64_t unreachable_since, full_since; /* 0: it is not */
         Sent last, looked_for;                  /* sent since the last check; being looked for */
-        uint64_t looks_since;                   /* when the journal first said that it has stored that; 0: not yet */
-        uint64_t dropping_since;                /* 0: it keeps what it is sent */
-        JournalBarrier *barrier;                /* owned */
-        JournalReader *reader;                  /* owned */
+        uint64_t looks_since;    /* when the journal first said that it has stored that; 0: not yet */
+        uint64_t dropping_since; /* 0: it keeps what it is sent */
+        JournalBarrier *barrier; /* owned */
+        JournalReader *reader;   /* owned */
 } JournalRecorder;
 
 /* --------------------------------------------------------------- sending */
@@ -272,7 +272,8 @@ static bool journal_check_last(JournalRecorder *j, bool answered) {
         }
         if (now - j->looks_since <= APPEARS_WITHIN_USEC)
                 return true;
-        log_error("The journal does not keep what it is sent: record %" PRIu64 " of session %s is not there.",
+        log_error("The journal does not keep what it is sent: record %" PRIu64
+                  " of session %s is not there.",
                   j->looked_for.seq, j->looked_for.session);
         j->looked_for = (Sent){};
         j->dropping_since = now;
@@ -310,7 +311,7 @@ static void journal_on_retry(evutil_socket_t fd, short what, void *userdata) {
         (void)journal_flush(j);
         recorder_room(&j->base);
         TAILQ_FOREACH(session, &j->base.sessions, link)
-                looks = looks || session->starting;
+        looks = looks || session->starting;
         if (looks)
                 journal_barrier_request(j->barrier);
 }
@@ -343,8 +344,10 @@ static void journal_store(Recorder *recorder, RecorderStore *ret) {
         JournalState state;
 
         journal_reader_state(((JournalRecorder *)recorder)->reader, &state);
-        *ret = (RecorderStore){ .known = state.readable, .is_volatile = state.is_volatile,
-                                .since_usec = state.since_usec, .bytes = state.bytes };
+        *ret = (RecorderStore){ .known = state.readable,
+                                .is_volatile = state.is_volatile,
+                                .since_usec = state.since_usec,
+                                .bytes = state.bytes };
 }
 
 /* At the end, when nothing else is served, the last records may take their time. */
@@ -384,8 +387,8 @@ static void journal_free(Recorder *recorder) {
 }
 
 int recorder_journal_new(struct event_base *loop, Recorder **ret) {
-        static const RecorderVTable vtable = { "journal", journal_begin, journal_write, journal_end,
-                                               journal_free, NULL, journal_store };
+        static const RecorderVTable vtable = { "journal",    journal_begin, journal_write, journal_end,
+                                               journal_free, NULL,          journal_store };
         JournalRecorder *j = calloc(1, sizeof(*j));
 
         if (!j)
@@ -397,7 +400,8 @@ int recorder_journal_new(struct event_base *loop, Recorder **ret) {
         j->retry = event_new(loop, -1, 0, journal_on_retry, j);
         j->check = event_new(loop, -1, 0, journal_on_check, j);
         j->reader = journal_reader_new();
-        if (!j->retry || !j->check || !j->reader || journal_barrier_new(loop, journal_on_barrier, j, &j->barrier) < 0) {
+        if (!j->retry || !j->check || !j->reader ||
+            journal_barrier_new(loop, journal_on_barrier, j, &j->barrier) < 0) {
                 journal_free(&j->base);
                 return -ENOMEM;
         }

@@ -53,8 +53,9 @@ int recorder_set_rules(Recorder *r, const RecorderRules *rules) {
         int n;
 
         if (rules->omit_input || rules->omit_output)
-                omits = !rules->omit_input ? ", input only" : !rules->omit_output ? ", output only" :
-                        ", neither input nor output";
+                omits = !rules->omit_input    ? ", input only"
+                        : !rules->omit_output ? ", output only"
+                                              : ", neither input nor output";
         if (is_nowhere(r) || rules->mode == RECORDER_OFF)
                 n = asprintf(&description, "none");
         else
@@ -94,7 +95,8 @@ static bool user_has_enough(Recorder *r, uid_t uid) {
         if (max == 0 || is_nowhere(r) || allowance_used(&r->allowance, uid, recorder_clock()) < max)
                 return false;
         if (allowance_tell(&r->allowance, uid))
-                log_warning("As much is recorded of uid %u today as may be (RecordBytesPerUserDay=).", (unsigned)uid);
+                log_warning("As much is recorded of uid %u today as may be (RecordBytesPerUserDay=).",
+                            (unsigned)uid);
         return true;
 }
 
@@ -126,7 +128,9 @@ static void session_use(RecorderSession *session, const Record *record) {
 /* ------------------------------------------------------ how it keeps up */
 
 RecorderState recorder_state(const Recorder *r) {
-        return (RecorderState){ .written = r->n_written, .lost = r->n_lost, .queued_bytes = r->queued_bytes,
+        return (RecorderState){ .written = r->n_written,
+                                .lost = r->n_lost,
+                                .queued_bytes = r->queued_bytes,
                                 .lag_usec = r->full_since ? recorder_clock() - r->full_since : 0 };
 }
 
@@ -175,9 +179,13 @@ static void session_lose(RecorderSession *session, const Record *record, int err
 }
 
 static int session_start(RecorderSession *session, const char *reason) {
-        static const char *const modes[] = { [RECORDER_REQUIRED] = "required", [RECORDER_BEST_EFFORT] = "best-effort" };
+        static const char *const modes[] = {
+                [RECORDER_REQUIRED] = "required", [RECORDER_BEST_EFFORT] = "best-effort"
+        };
         Recorder *r = session->recorder;
-        Record record = { .event = RECORD_START, .reason = reason, .records = rules_what(&session->rules),
+        Record record = { .event = RECORD_START,
+                          .reason = reason,
+                          .records = rules_what(&session->rules),
                           .recording = modes[session->rules.mode] };
         int k = session_may_use(session, &record);
 
@@ -201,8 +209,12 @@ int recorder_begin(Recorder *r, RecorderSession *session, const RecordParties *p
         int k = 0;
 
         assert(!session->recorder);
-        *session = (RecorderSession){ .recorder = r, .parties = *parties, .started = recorder_clock(),
-                                      .rules = r->rules, .ready = ready, .room = room };
+        *session = (RecorderSession){ .recorder = r,
+                                      .parties = *parties,
+                                      .started = recorder_clock(),
+                                      .rules = r->rules,
+                                      .ready = ready,
+                                      .room = room };
         if (session->rules.mode != RECORDER_OFF)
                 k = session_start(session, reason);
         if (k < 0) {
@@ -263,7 +275,8 @@ void recorder_end(RecorderSession *session, Record record) {
                 recorder->vtable->end(recorder, session);
         }
         if (r < 0)
-                log_error("Session %s: its end cannot be recorded: %s", session->parties.session, strerror(-r));
+                log_error("Session %s: its end cannot be recorded: %s", session->parties.session,
+                          strerror(-r));
         TAILQ_REMOVE(&recorder->sessions, session, link);
         session->recorder = NULL;
 }
@@ -277,9 +290,11 @@ void recorder_post(Recorder *r, const Record *record) {
                 return;
         k = recorder_put(r, NULL, record, true);
         if (k < 0)
-                log_error("A record of the event '%s' is lost: %s", record_event_name(record->event), strerror(-k));
+                log_error("A record of the event '%s' is lost: %s", record_event_name(record->event),
+                          strerror(-k));
         else if (charged)
-                (void)allowance_use(&r->allowance, record->parties->client_uid, record_cost(record), recorder_clock());
+                (void)allowance_use(&r->allowance, record->parties->client_uid, record_cost(record),
+                                    recorder_clock());
 }
 
 void recorder_session_ready(RecorderSession *session, int error) {
@@ -293,8 +308,8 @@ void recorder_stop(Recorder *r, const char *why) {
         RecorderSession *session;
 
         TAILQ_FOREACH(session, &r->sessions, link)
-                if (session->rules.mode == RECORDER_REQUIRED && !session->starting && !session->refusal)
-                        session->refusal = why;
+        if (session->rules.mode == RECORDER_REQUIRED && !session->starting && !session->refusal)
+                session->refusal = why;
         recorder_room(r);
 }
 

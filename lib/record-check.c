@@ -49,7 +49,8 @@ static void check_sequence(Check *c, const RecordSeen *seen) {
         if (c->sum.ended)
                 find(c, "record %" PRIu64 " comes behind the end", seq);
         if ((seen->event == RECORD_START) != (seq == 0))
-                find(c, seq == 0 ? "record %" PRIu64 " is no start" : "record %" PRIu64 " is a second start", seq);
+                find(c, seq == 0 ? "record %" PRIu64 " is no start" : "record %" PRIu64 " is a second start",
+                     seq);
 }
 
 static void check_data(Check *c, const RecordSeen *seen) {
@@ -59,9 +60,11 @@ static void check_data(Check *c, const RecordSeen *seen) {
         if (c->sum.omitted[d])
                 find(c, "record %" PRIu64 ": no %s should be recorded", seen->seq, direction_names[d]);
         else if (at > next)
-                find(c, "bytes %" PRIu64 " to %" PRIu64 " of the %s are missing", next, at - 1, direction_names[d]);
+                find(c, "bytes %" PRIu64 " to %" PRIu64 " of the %s are missing", next, at - 1,
+                     direction_names[d]);
         else if (at < next)
-                find(c, "record %" PRIu64 " begins with %s that is there already", seen->seq, direction_names[d]);
+                find(c, "record %" PRIu64 " begins with %s that is there already", seen->seq,
+                     direction_names[d]);
         c->next_position[d] = at + seen->size;
         c->sum.bytes[d] += seen->size;
         c->sum.records[d]++;
@@ -82,8 +85,8 @@ static void check_totals(Check *c, const RecordSeen *end) {
                 find(c, "%" PRIu64 " records could not be written, and were not waited for", end->lost);
 }
 
-void record_check(RecordSeen *seen, size_t n, void (*found)(const char *text, void *userdata), void *userdata,
-                  RecordSum *ret) {
+void record_check(RecordSeen *seen, size_t n, void (*found)(const char *text, void *userdata),
+                  void *userdata, RecordSum *ret) {
         Check c = { .found = found, .userdata = userdata };
 
         qsort(seen, n, sizeof(*seen), compare);

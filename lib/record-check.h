@@ -37,5 +37,5 @@ typedef struct RecordSum {
 
 /* Puts @seen into the order of the sequence and calls @found, with a line for people, for each thing that
  * is wrong. Nothing is if ret->n_findings is 0. */
-void record_check(RecordSeen *seen, size_t n, void (*found)(const char *text, void *userdata), void *userdata,
-                  RecordSum *ret);
+void record_check(RecordSeen *seen, size_t n, void (*found)(const char *text, void *userdata),
+                  void *userdata, RecordSum *ret);

@@ -96,14 +96,24 @@ static void whatever_does_not_add_up_shows(void **state) {
                 RecordSeen instead;
                 const char *text;
         } cases[] = {
-                { 1, { .event = RECORD_OUTPUT, .seq = 1, .usec = 5, .size = 3999 }, "bytes 3999 to 3999 of the output" },
+                { 1,
+                  { .event = RECORD_OUTPUT, .seq = 1, .usec = 5, .size = 3999 },
+                  "bytes 3999 to 3999 of the output" },
                 { 2, { .event = RECORD_INPUT, .seq = 2, .usec = 5, .size = 8 }, "there already" },
-                { 2, { .event = RECORD_OUTPUT, .seq = 2, .usec = 5, .position = 4000, .size = 7 }, "of 8 bytes of input 1" },
+                { 2,
+                  { .event = RECORD_OUTPUT, .seq = 2, .usec = 5, .position = 4000, .size = 7 },
+                  "of 8 bytes of input 1" },
                 { 3, { .event = RECORD_WATCH, .seq = 3, .usec = 4 }, "older" },
                 { 3, { .event = RECORD_START, .seq = 3, .usec = 9 }, "second start" },
                 { 3, { .event = RECORD_END, .seq = 3, .usec = 9 }, "behind the end" },
                 { 0, { .event = RECORD_WATCH, .seq = 0 }, "no start" },
-                { 7, { .event = RECORD_END, .seq = 7, .usec = 20, .bytes = { 8, 4011 }, .records = { 3, 2 }, .lost = 1 },
+                { 7,
+                  { .event = RECORD_END,
+                    .seq = 7,
+                    .usec = 20,
+                    .bytes = { 8, 4011 },
+                    .records = { 3, 2 },
+                    .lost = 1 },
                   "could not be written" },
         };
         RecordSeen records[N];

@@ -86,8 +86,8 @@ static void a_session_that_goes_on_stays(void **state) {
 }
 
 static void nothing_else_is_touched(void **state) {
-        static const char *const names[] = { "events.jsonl", "notes.cast", "0000000000000001.cast.bak", "0.txt",
-                                             "events-x.jsonl", "events-1.json" };
+        static const char *const names[] = { "events.jsonl", "notes.cast",     "0000000000000001.cast.bak",
+                                             "0.txt",        "events-x.jsonl", "events-1.json" };
 
         for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
                 make(names[i], 100, 9);
