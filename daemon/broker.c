@@ -55,7 +55,8 @@ static bool look_at_named_target(Manager *m, Client *c) {
         fd = inspector_open(t);
         if (fd < 0)
                 return false;
-        inspector_look_again(&m->inspector, t, fd);
+        inspector_look_again(&m->inspector, t);
+        inspector_hasten(t);
         return true;
 }
 
@@ -85,6 +86,19 @@ void broker_call(Manager *m, Client *client, const VarlinkCall *call) {
         manager_next_turn(m);
 }
 
+/* What the call is about is still being looked at: the target that it names, or all. */
+static bool is_pending(Manager *m, Client *c) {
+        const char *name = json_string_value(json_object_get(c->call.parameters, "target"));
+        Target *t;
+
+        if (m->registry.n_pending == 0)
+                return false;
+        if (c->by_name &&
+            registry_resolve(&m->registry, &m->policy, access_subject(m, c), name, &t) == 0)
+                return t->pending;
+        return true;
+}
+
 void broker_take_turn(Manager *m) {
         Client *c = turns_next(&m->turns);
 
@@ -92,12 +106,14 @@ void broker_take_turn(Manager *m) {
                 return;
         /* inotify may be a moment behind: a list, and a "no", are as true as a look at every folder. One
          * that began after a call had come does for that call too. */
-        if (!c->looked && !look_at_named_target(m, c) && c->n_looks == m->n_looks) {
+        if (!c->looked)
+                c->by_name = look_at_named_target(m, c);
+        if (!c->looked && !c->by_name && c->n_looks == m->n_looks) {
                 m->n_looks++;
                 scanner_rescan(m->scanner);
         }
         c->looked = true;
-        if (m->registry.n_pending > 0 && recorder_clock() - c->came_at < SETTLE_WITHIN_USEC)
+        if (is_pending(m, c) && recorder_clock() - c->came_at < SETTLE_WITHIN_USEC)
                 return; /* when they are settled, or after that time */
         turns_leave(&m->turns, c);
         manager_next_turn(m);

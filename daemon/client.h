@@ -61,6 +61,7 @@ struct Client {
         TAILQ_ENTRY(Client) turn;
         bool waiting;       /* for its turn */
         bool looked;        /* what the call is about has been looked at */
+        bool by_name;       /* which was one target */
         uint64_t came_at;   /* CLOCK_BOOTTIME, µs */
         uint64_t n_looks;   /* looks at everything that had begun by then */
         Session *session;   /* borrowed; that an Attach waits for */

@@ -15,6 +15,7 @@
 
 /* A list costs a look at every target, and anybody may ask for one again and again: what was seen a
  * moment ago is believed, the longer the more there are. A look costs about 20 µs. */
+#define LOOKS_AT_ONCE 64U
 #define LOOK_AGAIN_USEC (100U * 1000U)
 #define LOOK_AGAIN_EACH_USEC 50U
 /* A title and a unit change seldom, and to read them costs more than the rest of a look. */
@@ -24,7 +25,6 @@ static const struct timeval YOUNG_RETRY = { .tv_usec = 100 * 1000 };
 static const struct timeval STALE_WAIT = { .tv_sec = SOCKET_FILE_STALE_AGE_SEC };
 
 static void inspector_probe(Inspector *i, Target *t);
-
 void inspector_settled(Inspector *i) {
         if (--i->registry->n_pending == 0)
                 i->events->settled(i->userdata);
@@ -41,25 +41,38 @@ void inspector_release_folder(Inspector *i, Folder *f) {
         f->fd = fd_close(f->fd);
 }
 
+static void inspector_leave_queue(Inspector *i, Target *t) {
+        if (t->queued)
+                TAILQ_REMOVE(&i->queue, t, look);
+        if (t->probed)
+                i->n_probed--;
+        t->queued = t->probed = false;
+}
+
 static void inspector_settle(Inspector *i, Target *t) {
         i->events->looked(t, i->userdata);
+        t->hurried = false;
+        inspector_leave_queue(i, t);
         inspector_release_folder(i, t->folder);
-        if (!t->pending)
-                return;
-        t->pending = false;
-        inspector_settled(i);
+        if (t->pending) {
+                t->pending = false;
+                inspector_settled(i);
+        }
+        event_active(i->pump, EV_TIMEOUT, 0);
 }
 
 void inspector_forget(Inspector *i, Target *t) {
         bool settles = t->pending && i->registry->n_pending == 1;
         Folder *f = t->folder;
 
+        inspector_leave_queue(i, t);
         i->events->gone(t, i->userdata);
         registry_remove(i->registry, t);
         target_free(t);
         inspector_release_folder(i, f);
         if (settles)
                 i->events->settled(i->userdata);
+        event_active(i->pump, EV_TIMEOUT, 0);
 }
 
 int inspector_open(const Target *t) {
@@ -116,6 +129,8 @@ static int inspector_ask_stale(Inspector *i, Target *t) {
                 return fd;
         r = priv_stale(i->priv, &t->call, t->folder->fd, fd, t->name, foreign ? (t->pid ?: -1) : 0,
                        foreign ? t->start_time : 0, remove, inspector_on_stale, i);
+        if (r < 0) /* for want of descriptors */
+                inspector_wait(i, t, &STALE_WAIT);
         t->removing = r == 0 && remove;
         return 0;
 }
@@ -153,11 +168,29 @@ static void inspector_found_dead(Inspector *i, Target *t) {
         inspector_settle(i, t);
 }
 
+static void inspector_keep_pace(Target *t) {
+        if (t->hurried)
+                priv_call_hasten(&t->call);
+}
+
+void inspector_hasten(Target *t) {
+        Inspector *i = t->inspector;
+
+        t->hurried = t->pending;
+        inspector_keep_pace(t);
+        if (t->queued) {
+                TAILQ_REMOVE(&i->queue, t, look);
+                TAILQ_INSERT_HEAD(&i->queue, t, look);
+        }
+}
+
 /* The last that is asked about a target. */
 static void inspector_ask_executable(Inspector *i, Target *t) {
         if (t->has_process && !t->executable &&
-            priv_open_executable(i->priv, &t->call, t->pid, t->start_time, inspector_on_executable, i) == 0)
+            priv_open_executable(i->priv, &t->call, t->pid, t->start_time, inspector_on_executable, i) == 0) {
+                inspector_keep_pace(t);
                 return;
+        }
         inspector_settle(i, t);
 }
 
@@ -171,8 +204,10 @@ static void inspector_found_live(Inspector *i, Target *t) {
         if (!t->has_process && socket_file_is_young(&t->file))
                 inspector_wait(i, t, &YOUNG_RETRY);
         if (t->has_process && !t->python_known &&
-            priv_open_maps(i->priv, &t->call, t->pid, t->start_time, inspector_on_maps, i) == 0)
+            priv_open_maps(i->priv, &t->call, t->pid, t->start_time, inspector_on_maps, i) == 0) {
+                inspector_keep_pace(t);
                 return;
+        }
         inspector_ask_executable(i, t);
 }
 
@@ -230,6 +265,36 @@ static void inspector_probe(Inspector *i, Target *t) {
                 return; /* a look is under way */
         if (priv_probe(i->priv, &t->call, fd, inspector_on_probed, i) < 0)
                 inspector_settle(i, t);
+        else
+                inspector_keep_pace(t);
+}
+
+/* Begins as many looks as there may be at once: from the loop, since a target may turn out to be gone. */
+static void inspector_on_pump(evutil_socket_t unused, short what, void *userdata) {
+        Inspector *i = userdata;
+        Target *t;
+
+        while (i->n_probed < LOOKS_AT_ONCE && (t = TAILQ_FIRST(&i->queue))) {
+                TAILQ_REMOVE(&i->queue, t, look);
+                t->queued = false;
+                t->probed = true;
+                i->n_probed++;
+                if (t->folder->fd >= 0)
+                        inspector_probe(i, t);
+                else
+                        inspector_settle(i, t);
+        }
+}
+
+int inspector_init(Inspector *i) {
+        TAILQ_INIT(&i->queue);
+        i->pump = event_new(i->loop, -1, 0, inspector_on_pump, i);
+        return i->pump ? 0 : -ENOMEM;
+}
+
+void inspector_done(Inspector *i) {
+        if (i->pump)
+                event_free(i->pump);
 }
 
 static void inspector_on_stale(PrivCall *call, int error, int fd, void *userdata) {
@@ -245,10 +310,11 @@ static void inspector_on_stale(PrivCall *call, int error, int fd, void *userdata
                 if (removed)
                         inspector_forget(i, t);
                 else
-                        inspector_release_folder(i, t->folder);
+                        inspector_settle(i, t);
                 break;
         case -EAGAIN:
                 inspector_wait(i, t, &STALE_WAIT);
+                inspector_settle(i, t);
                 break;
         case -EBUSY: /* alive after all */
                 inspector_probe(i, t);
@@ -258,6 +324,7 @@ static void inspector_on_stale(PrivCall *call, int error, int fd, void *userdata
                 break;
         default:
                 log_warning("%s: stale, but cannot be seen to: %s", t->path, strerror(-error));
+                inspector_settle(i, t);
         }
 }
 
@@ -312,7 +379,7 @@ static void inspector_unsettle(Inspector *i, Target *t) {
         i->registry->n_pending++;
 }
 
-static void inspector_look(Inspector *i, Target *t, int socket_fd) {
+static void inspector_look(Inspector *i, Target *t) {
         t->looked_at = now_usec();
         inspector_unsettle(i, t);
         /* One that could not be followed before, for want of descriptors, has no pidfd. */
@@ -324,21 +391,22 @@ static void inspector_look(Inspector *i, Target *t, int socket_fd) {
                 target_refresh_ids(t);
         if (t->has_process && t->pidfd < 0)
                 inspector_follow_process(i, t);
-        if (priv_probe(i->priv, &t->call, socket_fd, inspector_on_probed, i) < 0)
-                inspector_settle(i, t);
+        TAILQ_INSERT_TAIL(&i->queue, t, look);
+        t->queued = true;
+        event_active(i->pump, EV_TIMEOUT, 0);
 }
 
-void inspector_begin(Inspector *i, Target *t, int socket_fd) {
+void inspector_begin(Inspector *i, Target *t) {
         t->inspector = i;
-        inspector_look(i, t, socket_fd);
+        inspector_look(i, t);
 }
 
-void inspector_look_again(Inspector *i, Target *t, int socket_fd) {
+void inspector_look_again(Inspector *i, Target *t) {
         if (t->pending || t->removing)
                 return;
         if (t->call.priv) /* a timer's look is under way */
                 inspector_unsettle(i, t);
         else if (t->state == TARGET_UNKNOWN ||
                  now_usec() - t->looked_at >= LOOK_AGAIN_USEC + (uint64_t)LOOK_AGAIN_EACH_USEC * i->registry->n_targets)
-                inspector_look(i, t, socket_fd);
+                inspector_look(i, t);
 }

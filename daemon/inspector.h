@@ -34,17 +34,28 @@ typedef struct Inspector {
         const InspectorEvents *events;
         void *userdata;
         RemoveStale remove_stale; /* else: inspector_set_remove_stale() */
+        TAILQ_HEAD(, Target) queue; /* a descriptor for each look of a large machine would be too many */
+        unsigned n_probed;
+        struct event *pump; /* owned */
 } Inspector;
+
+/* @i has all that is borrowed. 0 or -ENOMEM. */
+int inspector_init(Inspector *i);
+/* No target is left. */
+void inspector_done(Inspector *i);
 
 /* What to do with stale sockets from now on, those that are known already included. */
 void inspector_set_remove_stale(Inspector *i, RemoveStale remove_stale);
 
-/* Begins the look at a target that the registry has just taken. @socket_fd (O_PATH) is borrowed. */
-void inspector_begin(Inspector *i, Target *t, int socket_fd);
+/* Begins the look at a target that the registry has just taken. */
+void inspector_begin(Inspector *i, Target *t);
 
 /* Looks again at a target whose state may have changed without an event: a socket that was closed,
- * a process that changed its uids. @socket_fd as above. What was seen a moment ago is believed. */
-void inspector_look_again(Inspector *i, Target *t, int socket_fd);
+ * a process that changed its uids. What was seen a moment ago is believed. */
+void inspector_look_again(Inspector *i, Target *t);
+
+/* Somebody waits for the look at this target: it goes before all others'. */
+void inspector_hasten(Target *t);
 
 /* Takes a target out of the registry and frees it. */
 void inspector_forget(Inspector *i, Target *t);

@@ -239,6 +239,8 @@ void manager_next_turn(Manager *m) {
 
 static void manager_on_looked(Target *t, void *userdata) {
         watchers_look(userdata, t);
+        if (t->hurried)
+                manager_next_turn(userdata);
 }
 
 static void manager_on_settled(void *userdata) {
@@ -444,7 +446,9 @@ static int manager_start(Manager *m, Config *config) {
                                            manager_on_question_ended, m };
         m->mirror_host = (MirrorHost){ m->loop, m->hangups, manager_on_mirror_ended, m };
         m->inspector = (Inspector){ m->loop, m->priv, m->names, &m->registry, &inspector_events, m };
-        r = manager_start_events(m);
+        r = inspector_init(&m->inspector);
+        if (r == 0)
+                r = manager_start_events(m);
         if (r == 0)
                 r = resolver_new(m->loop, manager_on_resolved, m, &m->resolver);
         if (r == 0)
@@ -524,6 +528,7 @@ void manager_free(Manager *m) {
                 manager_on_reap(-1, 0, m);
         scanner_free(m->scanner);
         registry_done(&m->registry);
+        inspector_done(&m->inspector);
         resolver_free(m->resolver);
         config_done(&m->next);
         policy_done(&m->policy);

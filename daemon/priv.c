@@ -237,8 +237,11 @@ int priv_probe(Priv *priv, PrivCall *call, int socket_fd, PrivDone done, void *u
 int priv_connect(Priv *priv, PrivCall *call, int socket_fd, uid_t uid, bool framed, PrivDone done,
                  void *userdata) {
         PrivRequest request = { .operation = PRIV_CONNECT, .uid = uid, .framed = framed };
+        int r = priv_begin(priv, call, request, &socket_fd, 1, done, userdata);
 
-        return priv_begin(priv, call, request, &socket_fd, 1, done, userdata);
+        if (r == 0)
+                priv_call_hasten(call);
+        return r;
 }
 
 int priv_stale(Priv *priv, PrivCall *call, int folder_fd, int socket_fd, const char *name, pid_t pid,
@@ -276,6 +279,13 @@ int priv_open_tmp(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, Pr
         PrivRequest request = { .operation = PRIV_OPEN_TMP, .pid = pid, .start_time = start_time };
 
         return priv_begin(priv, call, request, NULL, 0, done, userdata);
+}
+
+void priv_call_hasten(PrivCall *call) {
+        if (!call->priv || call->sent)
+                return;
+        TAILQ_REMOVE(&call->priv->waiting, call, link);
+        TAILQ_INSERT_HEAD(&call->priv->waiting, call, link);
 }
 
 void priv_call_cancel(PrivCall *call) {

@@ -58,5 +58,8 @@ int priv_open_executable(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_t
 int priv_list_processes(Priv *priv, PrivCall *call, pid_t after, PrivDone done, void *userdata);
 int priv_open_tmp(Priv *priv, PrivCall *call, pid_t pid, uint64_t start_time, PrivDone done, void *userdata);
 
+/* Goes before all that still waits: somebody waits for it. */
+void priv_call_hasten(PrivCall *call);
+
 /* The answer, if it still comes, is dropped. Idle calls are left alone. */
 void priv_call_cancel(PrivCall *call);

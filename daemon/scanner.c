@@ -167,7 +167,7 @@ void scanner_examine_socket(Scanner *s, Folder *f, const char *name, pid_t pid) 
         is_socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
         if (t && is_socket && socket_file_same(&t->file, &st)) {
                 t->round = s->round;
-                inspector_look_again(i, t, fd);
+                inspector_look_again(i, t);
                 return;
         }
         /* Our own removal, seen before its answer: that answer is what gets recorded. */
@@ -186,7 +186,7 @@ void scanner_examine_socket(Scanner *s, Folder *f, const char *name, pid_t pid) 
                 target_free(t);
                 return;
         }
-        inspector_begin(i, t, fd);
+        inspector_begin(i, t);
 }
 
 static void folder_examine(Scanner *s, Folder *f, const char *name) {

@@ -59,6 +59,10 @@ struct Target {
         uint64_t round;     /* of the scanner's, in which its file was last seen */
         struct Inspector *inspector; /* borrowed: who follows it */
         bool pending; /* the look that began is not over */
+        TAILQ_ENTRY(Target) look; /* while it is queued */
+        bool queued;  /* it waits for its look */
+        bool probed;  /* and has one of those at once */
+        bool hurried; /* somebody waits for just that look */
         unsigned n_sessions, n_questions;
         PrivCall call; /* probe, then maps, then executable, then removal */
         bool removing; /* that call is the last of them */

@@ -99,6 +99,7 @@ def many_stale():
         with following(folder) as (control, _):
             def attach():
                 console = Brokered(control, pid)
+                console.reply()
                 console.until(b">>> ")
                 console.close()
 
