@@ -61,7 +61,7 @@ def test_who_joins_the_main_thread_waits_for_its_end():
         host.do("write_raw('ALIVE')")
         assert "JOINED" not in host.out
         assert host.finish() == 0
-        assert host.out[-1] == "JOINED"
+        host.wait_out("^JOINED$")
         assert host.err == []
 
 
