@@ -11,7 +11,7 @@
 #include "cli/message.h"
 
 /* Fields that begin with an underscore are journald's own; every other one may be anybody's. */
-static const char *const trusted[] = { "_UID=0", "_SYSTEMD_UNIT=manholed.service", "_EXE=" MANHOLED_PATH };
+static const char *const trusted[] = { "_UID=0", "_SYSTEMD_UNIT=manholed.service", ("_EXE=" MANHOLED_PATH) };
 
 static const char *get_field(const char *name, size_t *ret_n, void *userdata) {
         size_t n, n_name = strlen(name);

@@ -41,8 +41,8 @@ typedef struct Cast {
         off_t size; /* nobody else writes to it */
 } Cast;
 
-/* Lines in one write: a reader never sees half of one. What a full disk took a part of is taken back, or
- * it would spoil the next. */
+/* Lines in one write: a reader who sees half of one sees that its end is missing. What a full disk took a
+ * part of is taken back, or it would spoil the next. */
 static int write_lines(int fd, const CastText *lines, off_t size) {
         int r = fd_write_all(fd, lines->bytes, lines->n);
 
