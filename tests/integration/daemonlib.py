@@ -157,7 +157,9 @@ class Daemon:
     def events(self, **wanted):
         """Records of events.jsonl that have these values; keys without MANHOLE_."""
         path = self.record / "events.jsonl"
-        found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        # A line without its end is being written.
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        found = [json.loads(line) for line in lines]
         wanted = {f"MANHOLE_{k.upper()}": str(v) for k, v in wanted.items()}
         return [r for r in found if all(r.get(k) == v for k, v in wanted.items())]
 

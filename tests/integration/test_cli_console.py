@@ -396,8 +396,14 @@ def test_a_console_survives_its_terminal(broker, target):
         t.send("\x04")
         assert t.wait() == DONE
         last = t.process.pid
-    lines = (broker.record / "events.jsonl").read_text().splitlines()
-    linger, resume, end = [e for e in map(json.loads, lines) if e.get("MANHOLE_SESSION") == session][1:]
+
+    def events():
+        lines = (broker.record / "events.jsonl").read_text().split("\n")[:-1]
+        return [e for e in map(json.loads, lines) if e.get("MANHOLE_SESSION") == session]
+
+    # The client hears of the end before it is recorded.
+    until(lambda: events()[-1]["MANHOLE_EVENT"] == "end", "the end's record")
+    linger, resume, end = events()[1:]
     assert [e["MANHOLE_EVENT"] for e in (linger, resume, end)] == ["linger", "resume", "end"]
     assert linger["MANHOLE_CLIENT_PID"] == resume["MANHOLE_CLIENT_PID"] != str(last)
     assert resume["MANHOLE_ACTOR_PID"] == end["MANHOLE_CLIENT_PID"] == str(last)
