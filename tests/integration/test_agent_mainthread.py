@@ -55,7 +55,8 @@ def test_who_joins_the_main_thread_waits_for_its_end():
         with connect(host) as client:
             client.run("import os, threading")
             client.run("joins = lambda: (threading.main_thread().join(), os.write(1, b'JOINED\\n'))")
-            client.run("t = threading.Thread(target=joins); t.start()")
+            # A thread of a console is a daemon, unless it is told not to be.
+            client.run("t = threading.Thread(target=joins, daemon=False); t.start()")
             client.send("raise SystemExit\n")
             client.wait_closed()
         host.do("write_raw('ALIVE')")
