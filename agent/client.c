@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "agent/client.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "agent/mainthread.h"
 #include "agent/output.h"
 #include "agent/overdue.h"
+#include "agent/text.h"
 #include "agent/turn.h"
 #include "lib/console.h"
 
@@ -145,55 +145,14 @@ int client_write_bytes(Client *c, uint32_t type, const char *data, size_t n) {
         return 0;
 }
 
-PyObject *client_encode(PyObject *text) {
-        PyObject *bytes = PyUnicode_AsUTF8String(text);
-
-        if (bytes != NULL || !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
-                return bytes;
-        PyErr_Clear();
-        return PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
-}
-
-/*
- * The characters of a long text where they are, or NULL without an exception. ASCII is its own UTF-8;
- * for any other text Python would keep what it encodes for as long as the text lives.
- */
-static const char *borrow_ascii(PyObject *text, size_t *ret_n) {
-        /* Exported by each version, but in the stable ABI since 3.10 only. */
-        static const char *(*as_utf8)(PyObject *, Py_ssize_t *);
-        PyObject *answer = PyObject_CallMethod(text, "isascii", NULL);
-        bool ascii = answer == Py_True;
-        const char *data = NULL;
-        Py_ssize_t n;
-
-        if (as_utf8 == NULL)
-                as_utf8 = (const char *(*)(PyObject *, Py_ssize_t *))dlsym(RTLD_DEFAULT,
-                                                                           "PyUnicode_AsUTF8AndSize");
-        if (ascii && as_utf8 != NULL)
-                data = as_utf8(text, &n);
-        PyErr_Clear();
-        Py_XDECREF(answer);
-        if (data != NULL)
-                *ret_n = (size_t)n;
-        return data;
-}
-
 int client_write(Client *c, uint32_t type, PyObject *text) {
-        const char *data;
-        PyObject *bytes;
-        size_t n;
+        Text t;
         int r;
 
-        if (PyUnicode_CheckExact(text) && PyUnicode_GetLength(text) > OUTPUT_LARGE) {
-                data = borrow_ascii(text, &n);
-                if (data != NULL)
-                        return client_write_bytes(c, type, data, n);
-        }
-        bytes = client_encode(text);
-        if (bytes == NULL)
+        if (text_encode(text, &t) < 0)
                 return -1;
-        r = client_write_bytes(c, type, PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes));
-        Py_DECREF(bytes);
+        r = client_write_bytes(c, type, t.data, t.n);
+        text_done(&t);
         return r;
 }
 

@@ -49,9 +49,6 @@ int client_resume_code(Client *c);
 /* It is over: an interrupt that was raised too late is for nobody. */
 void client_end_code(Client *c);
 
-/* As it goes to a client: UTF-8, with escapes for what that cannot hold. Bytes, or NULL. */
-PyObject *client_encode(PyObject *text);
-
 /* Writes to the client. Waits for room as long as the client makes progress; to a client that is
  * gone it writes nothing. 0, or -1 with KeyboardInterrupt (or another exception) set. */
 int client_write(Client *c, uint32_t type, PyObject *text);

@@ -6,6 +6,7 @@
 #include "agent/client.h"
 #include "agent/io.h"
 #include "agent/lines.h"
+#include "agent/text.h"
 #include "lib/console.h"
 
 typedef struct Stream {
@@ -46,19 +47,22 @@ static uint32_t output_type(const Stream *s, const Client *c) {
         return c->exec && s->kind == STREAM_STDERR ? CONSOLE_STDERR : CONSOLE_OUTPUT;
 }
 
-/* GIL held; keeps the exception state. */
+/* GIL held. Leaves no exception. */
 static void copy_out(const Stream *s, PyObject *data) {
-        PyObject *type, *value, *traceback, *bytes;
+        bool is_stderr = s->kind == STREAM_STDERR;
+        PyObject *bytes;
+        Text t;
 
-        PyErr_Fetch(&type, &value, &traceback);
-        bytes = PyUnicode_Check(data) ? client_encode(data) : PyBytes_FromObject(data);
-        if (bytes != NULL) {
-                io_copy(PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes),
-                              s->kind == STREAM_STDERR);
+        if (PyUnicode_Check(data)) {
+                if (text_encode(data, &t) == 0) {
+                        io_copy(t.data, t.n, is_stderr);
+                        text_done(&t);
+                }
+        } else if ((bytes = PyBytes_FromObject(data)) != NULL) {
+                io_copy(PyBytes_AsString(bytes), (size_t)PyBytes_Size(bytes), is_stderr);
                 Py_DECREF(bytes);
         }
         PyErr_Clear();
-        PyErr_Restore(type, value, traceback);
 }
 
 /* The thread of a console. */
@@ -87,7 +91,7 @@ static PyObject *write_client(const Stream *s, Client *c, PyObject *data) {
 static PyObject *stream_write(PyObject *self, PyObject *data) {
         Stream *s = (Stream *)self;
         Client *c = stream_client(s);
-        PyObject *original, *result;
+        PyObject *original, *result, *type, *value, *traceback;
 
         if (c != NULL)
                 return write_client(s, c, data);
@@ -101,8 +105,13 @@ static PyObject *stream_write(PyObject *self, PyObject *data) {
                 result = PyObject_CallMethodObjArgs(original, name_write, data, NULL);
         depth--;
         Py_DECREF(original);
-        if (depth == 0 && (s->binary || PyUnicode_Check(data)))
+        if (depth == 0 && (s->binary || PyUnicode_Check(data))) {
+                if (result == NULL)
+                        PyErr_Fetch(&type, &value, &traceback);
                 copy_out(s, data);
+                if (result == NULL)
+                        PyErr_Restore(type, value, traceback);
+        }
         return result;
 }
 
