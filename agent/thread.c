@@ -151,13 +151,14 @@ void thread_mask_as_main(sigset_t *ret_old) {
         } last;
         int64_t now = clock_now_ns();
 
-        pthread_sigmask(SIG_SETMASK, NULL, ret_old);
         if (last.read_ns == 0 || now - last.read_ns > MASK_AGE_NSEC) {
-                if (read_main_mask(&last.mask) < 0)
+                if (read_main_mask(&last.mask) < 0) {
+                        pthread_sigmask(SIG_SETMASK, NULL, ret_old);
                         return;
+                }
                 last.read_ns = now;
         }
-        pthread_sigmask(SIG_SETMASK, &last.mask, NULL);
+        pthread_sigmask(SIG_SETMASK, &last.mask, ret_old);
 }
 
 typedef struct Errand {
