@@ -385,6 +385,19 @@ static void a_session_s_record_has_an_end(void **state) {
         recorder_free(&s.base);
 }
 
+static void what_is_not_kept_has_no_end(void **state) {
+        Owner o = {};
+        Stub s;
+
+        (void)stub_with(&s, (RecorderRules){ .session_bytes_max = 20000, .user_day_bytes_max = 20000 });
+        s.base.destination = "none";
+        assert_int_equal(begin(&s, &o), 0);
+        for (unsigned i = 0; i < 20; i++)
+                assert_int_equal(put_event(&o, RECORD_OUTPUT, 4000), 0);
+        end(&o);
+        recorder_free(&s.base);
+}
+
 static void nobody_s_records_make_room_for_a_user_s(void **state) {
         RecordParties parties = { .client_uid = 5 }, others = { .client_uid = 6 };
         RecordActor actor = { .uid = 5, .user = "a" };
@@ -435,6 +448,7 @@ int main(void) {
                 cmocka_unit_test(with_best_effort_even_a_start_may_be_lost),
                 cmocka_unit_test(where_nothing_is_recorded_refusals_are),
                 cmocka_unit_test(a_session_s_record_has_an_end),
+                cmocka_unit_test(what_is_not_kept_has_no_end),
                 cmocka_unit_test(nobody_s_records_make_room_for_a_user_s),
         };
 
