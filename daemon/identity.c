@@ -5,6 +5,28 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "daemon/peer.h"
+#include "lib/cleanup.h"
+
+/* A pid may have been used again since listen(2), while a child of that process holds the socket. */
+static int check_listener(int fd, const Target *t) {
+        _cleanup_fd_ int pidfd = -1;
+        socklen_t n = sizeof(pidfd);
+        struct pollfd ended = { .events = POLLIN };
+
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &n) < 0) {
+                pidfd = -1;
+                if (errno == ENOPROTOOPT)
+                        return t->doubtful ? IDENTITY_E_OTHER_PROCESS : 0;
+                return errno == EMFILE || errno == ENFILE ? -errno : IDENTITY_E_OTHER_PROCESS;
+        }
+        ended.fd = pidfd;
+        if (poll(&ended, 1, 0) < 0)
+                return -errno;
+        /* While it lives its pid is no other's. */
+        return ended.revents ? IDENTITY_E_OTHER_PROCESS : 0;
+}
+
 int identity_check(int fd, const Target *t, const ProcStatus *ids) {
         struct pollfd ended = { .fd = t->pidfd, .events = POLLIN };
         struct ucred cred;
@@ -18,6 +40,9 @@ int identity_check(int fd, const Target *t, const ProcStatus *ids) {
                 return -errno;
         if (cred.pid != t->pid)
                 return IDENTITY_E_OTHER_PROCESS;
+        r = check_listener(fd, t);
+        if (r != 0)
+                return r;
         r = proc_read_status(t->pid, &now);
         if (r < 0)
                 return IDENTITY_E_GONE;

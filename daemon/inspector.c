@@ -158,6 +158,9 @@ void inspector_set_remove_stale(Inspector *i, RemoveStale remove_stale) {
 }
 
 static void inspector_found_dead(Inspector *i, Target *t) {
+        /* Nobody can show any more that the file is its own. */
+        if (t->doubtful)
+                target_forget_process(t);
         if (socket_file_is_young(&t->file)) {
                 t->state = TARGET_UNKNOWN;
                 inspector_wait(i, t, &YOUNG_RETRY);

@@ -10,10 +10,6 @@
 #include "lib/cleanup.h"
 #include "lib/escape.h"
 
-#ifndef SO_PEERPIDFD /* Linux 6.5 */
-#define SO_PEERPIDFD 77
-#endif
-
 /* Enough for almost everybody; who has more needs a second call. */
 #define GROUPS_AT_FIRST 64U
 

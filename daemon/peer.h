@@ -16,6 +16,10 @@
 #include "daemon/procfs.h"
 #include "lib/record.h"
 
+#ifndef SO_PEERPIDFD /* Linux 6.5 */
+#define SO_PEERPIDFD 77
+#endif
+
 typedef struct Peer {
         pid_t pid;
         uid_t uid;

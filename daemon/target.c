@@ -55,11 +55,14 @@ PolicyObject target_policy_object(const Target *t) {
 void target_read_process(Target *t) {
         char command[COMMAND_MAX], escaped[COMMAND_MAX * 2];
         ProcStat stat, again;
+        bool doubtful;
         int r;
 
         if (proc_read_stat(t->pid, &stat) < 0 || stat.state == 'Z' || stat.state == 'X' ||
-            proc_started_after(stat.start_time, t->file.st_ctim.tv_sec) ||
             (t->has_process && stat.start_time != t->start_time) || proc_read_status(t->pid, &t->ids) < 0)
+                return;
+        doubtful = t->doubtful || (!t->has_process && proc_started_after(stat.start_time, t->file.st_ctim.tv_sec));
+        if (doubtful && t->file.st_uid != t->ids.euid && t->file.st_uid != t->ids.ruid && t->file.st_uid != t->ids.suid)
                 return;
 
         (void)escape_text(t->comm, sizeof(t->comm), stat.comm, strlen(stat.comm));
@@ -76,8 +79,25 @@ void target_read_process(Target *t) {
         /* All of it was the same process's. */
         if (proc_read_stat(t->pid, &again) < 0 || again.start_time != stat.start_time)
                 return;
+        t->doubtful = doubtful;
         t->start_time = stat.start_time;
         t->has_process = true;
+}
+
+void target_forget_process(Target *t) {
+        if (t->process_end)
+                event_free(t->process_end);
+        t->process_end = NULL;
+        t->pidfd = fd_close(t->pidfd);
+        t->has_process = t->doubtful = false;
+        t->start_time = 0;
+        t->comm[0] = '\0';
+        free(t->command);
+        t->command = NULL;
+        free(t->unit);
+        t->unit = NULL;
+        free(t->executable);
+        t->executable = NULL;
 }
 
 void target_refresh_ids(Target *t) {

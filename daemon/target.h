@@ -38,7 +38,8 @@ struct Target {
 
         pid_t pid;           /* as we know the process; 0: it is not known */
         pid_t ns_pid;        /* as the name says, and as it knows itself */
-        bool has_process;    /* a process of that pid, not younger than the file */
+        bool has_process;    /* a process of that pid */
+        bool doubtful;       /* by the clock it is younger than the file: a pid used again, or a clock that was set */
         uint64_t start_time; /* of the process, with has_process */
         ProcStatus ids;
         int pidfd;                 /* owned; -1 without a process */
@@ -82,6 +83,9 @@ uid_t target_policy_uid(const ProcStatus *ids);
 /* Reads what /proc says of the process, or says now: a server drops its privileges and changes its
  * title. Sets has_process if there is one; that it has ended is told by its pidfd alone. */
 void target_read_process(Target *t);
+
+/* It was another's all along. Not from the callback of process_end. */
+void target_forget_process(Target *t);
 
 /* Reads the process's uids and state again: no event tells that they change. */
 void target_refresh_ids(Target *t);

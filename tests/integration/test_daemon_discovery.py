@@ -69,6 +69,33 @@ def test_a_folder_named_twice_is_one(daemon, peer):
             pass
 
 
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *ts) {
+        int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+        int r = real(clock, ts);
+        if (clock == CLOCK_REALTIME)
+                ts->tv_sec += 3600;
+        return r;
+}
+"""
+
+
+@pytest.mark.skipif(os.environ.get("MANHOLED_SANITIZER", "no") not in ("", "no"), reason="a sanitizer comes first itself")
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a compiler")
+def test_a_clock_that_was_set_makes_no_one_untrusted(daemon, peer):
+    """Older processes seem to be younger than their sockets; the connection shows whose they are."""
+    library = daemon.folder / "clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, "-x", "c", "-"], input=CLOCK.encode(), check=True)
+    assert peer.do("listen()") == "None"
+    with Daemon(f"--scan={daemon.scan}", env={"LD_PRELOAD": str(library)}) as other:
+        assert other.listed(folder=daemon.scan)[peer.pid]["state"] == "live"
+        with other.attach(peer.pid):
+            assert peer.do("accept()") == "None"
+
+
 def test_a_renamed_socket_goes_and_comes(daemon, peer):
     assert peer.do("listen()") == "None"
     assert peer.pid in daemon.listed()
