@@ -265,6 +265,8 @@ def team(shop):
     config.unlink()
     shop.run("systemctl", "reload", "manholed")
     shop.run("systemctl", "stop", "doomed.service")
+    shop.run("userdel", "member")
+    shop.run("groupdel", "team")
 
 
 def test_a_group_is_granted_the_units_of_a_pattern(team):
@@ -284,6 +286,24 @@ def test_a_group_is_granted_the_units_of_a_pattern(team):
     assert as_user("member", "exec", pid, "print(6 * 7)").stdout == "42\n"
     assert as_user("visitor", "exec", pid, "1").returncode == 4
     assert as_user("member", "exec", doomed, "1").returncode == 4
+
+
+def test_stacks_of_a_unit_are_all_its_processes(team):
+    """Of a service with a folder /tmp of its own, by who may only see it: no session is opened."""
+    started = len(team.journal("MANHOLE_EVENT=start"))
+    processes = {t["pid"] for t in team.targets() if t["unit"] == "shop.service"}
+    out = team.run("runuser", "-u", "member", "--", "manholectl", "stacks", "shop.service", "--json=short").stdout
+    answers = json.loads(out)
+    assert {answer["target"]["pid"] for answer in answers} == processes and len(processes) == 2
+    assert all("gunicorn" in answer["text"] for answer in answers)
+    assert "2 processes" in team.ctl("stacks", "shop.service").stdout
+    health = json.loads(team.ctl("health", team.pid("shop.service"), "--json=short").stdout)
+    assert health["gil"] is True and health["threads"] > 0
+    refused = team.run("runuser", "-u", "member", "--", "manholectl", "stacks", team.pid("doomed.service"), check=False)
+    assert refused.returncode == 4
+    assert len(team.journal("MANHOLE_EVENT=start")) == started
+    denied = team.journal("MANHOLE_EVENT=denied", f"MANHOLE_TARGET_PID={team.pid('doomed.service')}")
+    assert denied[-1]["MANHOLE_CLIENT_USER"] == "member"
 
 
 def test_a_process_in_a_user_namespace_without_root_is_entered(manholed):
