@@ -91,20 +91,6 @@ void mirror_end(Mirror *m) {
         m->host->ended(m, m->host->userdata);
 }
 
-void mirror_session_ended(Mirror *m, const char *why) {
-        char text[FLOW_INSERT_MAX];
-
-        mirror_tell_dropped(m);
-        mirror_leave(m);
-        if (m->framed) {
-                if (notice_encode(NOTICE_END, why, text, sizeof(text)) < 0)
-                        text[0] = '\0';
-        } else
-                (void)snprintf(text, sizeof(text), "\n[manholed: the session has ended: %s]\n", why);
-        mirror_put(m, CONSOLE_NOTICE, text, strlen(text));
-        (void)event_add(m->timer, &REST_WITHIN);
-}
-
 static void mirror_on_writable(evutil_socket_t fd, short what, void *userdata) {
         Mirror *m = userdata;
 
@@ -118,6 +104,22 @@ static void mirror_on_writable(evutil_socket_t fd, short what, void *userdata) {
         (void)event_del(m->writable);
         if (!m->session)
                 mirror_end(m);
+}
+
+void mirror_session_ended(Mirror *m, const char *why) {
+        char text[FLOW_INSERT_MAX];
+
+        mirror_tell_dropped(m);
+        mirror_leave(m);
+        if (m->framed) {
+                if (notice_encode(NOTICE_END, why, text, sizeof(text)) < 0)
+                        text[0] = '\0';
+        } else
+                (void)snprintf(text, sizeof(text), "\n[manholed: the session has ended: %s]\n", why);
+        mirror_put(m, CONSOLE_NOTICE, text, strlen(text));
+        (void)event_add(m->timer, &REST_WITHIN);
+        /* At once, if it can be: the daemon may be about to end. */
+        mirror_on_writable(m->fd, EV_WRITE, m);
 }
 
 static void mirror_on_timer(evutil_socket_t fd, short what, void *userdata) {
