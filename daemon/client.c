@@ -250,6 +250,13 @@ bool client_may_continue(Client *c) {
         return false;
 }
 
+static void client_give_away(Client *c, int *ret_fd, const char **ret_rest, size_t *ret_n_rest) {
+        *ret_rest = varlink_reader_rest(&c->reader, ret_n_rest);
+        hangup_cancel(&c->gone);
+        *ret_fd = TAKE_FD(c->fd);
+        client_end(c);
+}
+
 int client_upgrade(Client *c, json_t *parameters, int *ret_fd, const char **ret_rest, size_t *ret_n_rest) {
         assert(c->call.upgrade);
 
@@ -258,9 +265,21 @@ int client_upgrade(Client *c, json_t *parameters, int *ret_fd, const char **ret_
                 client_end(c);
                 return -EPIPE;
         }
-        *ret_rest = varlink_reader_rest(&c->reader, ret_n_rest);
-        hangup_cancel(&c->gone);
-        *ret_fd = TAKE_FD(c->fd);
-        client_end(c);
+        client_give_away(c, ret_fd, ret_rest, ret_n_rest);
+        return 0;
+}
+
+int client_hand_over(Client *c, json_t *parameters, struct evbuffer *reply, int *ret_fd, const char **ret_rest,
+                     size_t *ret_n_rest) {
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+
+        assert(c->call.upgrade);
+
+        if (varlink_encode_consume(varlink_reply_new(parameters, false), &text, &n) < 0 || evbuffer_add(reply, text, n) < 0) {
+                client_end(c);
+                return -ENOMEM;
+        }
+        client_give_away(c, ret_fd, ret_rest, ret_n_rest);
         return 0;
 }

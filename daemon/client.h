@@ -108,4 +108,8 @@ bool client_may_upgrade(Client *c);
  */
 int client_upgrade(Client *c, json_t *parameters, int *ret_fd, const char **ret_rest, size_t *ret_n_rest);
 
+/* The same, but the reply goes to @reply, for who has the descriptor to write. 0 or -ENOMEM. */
+int client_hand_over(Client *c, json_t *parameters, struct evbuffer *reply, int *ret_fd, const char **ret_rest,
+                     size_t *ret_n_rest);
+
 void client_end(Client *c);

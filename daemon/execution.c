@@ -275,7 +275,7 @@ int execution_new(Client *client, Session *session, const char *code,
         frame_header_encode(&(FrameHeader){ .length = (uint32_t)n, .type = CONSOLE_EXEC, .id = REQUEST_ID }, request);
         memcpy(request + FRAME_HEADER_SIZE, code, n);
         *ret = e;
-        session_relay_consume(session, fds[1], request, FRAME_HEADER_SIZE + n);
+        session_relay_consume(session, fds[1], NULL, request, FRAME_HEADER_SIZE + n);
         return 0;
 }
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "lib/fd.h"
 
@@ -17,11 +16,77 @@
 /* Of inserts that wait: a sender may stay in the middle of a frame. */
 #define INSERTS_MAX 16U
 
+/* ----------------------------------------------------------- bytes under way */
+
+size_t flow_unrecorded(const Flow *f) {
+        return f->facts.read_to - f->facts.read_from;
+}
+
+size_t flow_unwritten(const Flow *f) {
+        return (size_t)(f->facts.taken - f->facts.written);
+}
+
+/* Behind what is taken. It counts when the slate's values say so. */
+static void flow_take(Flow *f, const void *bytes, size_t n) {
+        size_t at = (size_t)(f->facts.taken % SLATE_RECORDED_MAX);
+        size_t first = n < SLATE_RECORDED_MAX - at ? n : SLATE_RECORDED_MAX - at;
+
+        assert(n <= SLATE_RECORDED_MAX - flow_unwritten(f));
+        if (n == 0)
+                return;
+        memcpy(f->bytes->recorded + at, bytes, first);
+        memcpy(f->bytes->recorded, (const uint8_t *)bytes + first, n - first);
+        f->facts.taken += n;
+}
+
+static void flow_written(Flow *f, size_t n) {
+        f->facts.written += n;
+        /* From the beginning: of a flow that keeps up no more memory is used. */
+        if (f->facts.written == f->facts.taken)
+                f->facts.written = f->facts.taken = 0;
+        slate_commit(f->slate);
+}
+
+static SlateDirection flow_direction(const Flow *f) {
+        return f->facts.tap.from_client ? SLATE_INPUT : SLATE_OUTPUT;
+}
+
+/* As read(2). */
+static ssize_t flow_read(Flow *f) {
+        ssize_t n;
+
+        assert(f->facts.read_to == 0);
+        n = slate_read(f->slate, flow_direction(f), f->from, f->bytes->read, READ_SIZE);
+        if (n > 0) {
+                f->facts.read_to = (uint32_t)n;
+                slate_commit(f->slate);
+        }
+        return n;
+}
+
+/* Writes what the receiver takes. False when it is gone. */
+static bool flow_write(Flow *f) {
+        if (f->to < 0 && flow_unwritten(f) > 0)
+                flow_written(f, flow_unwritten(f));
+        while (flow_unwritten(f) > 0) {
+                size_t at = (size_t)(f->facts.written % SLATE_RECORDED_MAX), n = flow_unwritten(f);
+                size_t first = n < SLATE_RECORDED_MAX - at ? n : SLATE_RECORDED_MAX - at;
+                struct iovec iov[2] = { { f->bytes->recorded + at, first }, { f->bytes->recorded, n - first } };
+                ssize_t k = slate_write(f->slate, flow_direction(f), f->to, iov, n > first ? 2 : 1);
+
+                if (k < 0)
+                        return errno == EAGAIN || errno == EINTR;
+                flow_written(f, (size_t)k);
+        }
+        return true;
+}
+
+/* ------------------------------------------------------------------- relay */
+
 /* What to wait for follows from the buffers alone. */
 static void flow_watch(Flow *f) {
-        bool reads = !f->facts.eof && !f->blocked && evbuffer_get_length(f->read) == 0 &&
-                     evbuffer_get_length(f->recorded) < UNWRITTEN_MAX;
-        bool writes = evbuffer_get_length(f->recorded) > 0;
+        bool reads = !f->facts.eof && !f->blocked && flow_unrecorded(f) == 0 && flow_unwritten(f) < UNWRITTEN_MAX;
+        bool writes = flow_unwritten(f) > 0;
 
         if (f->closed)
                 reads = writes = false;
@@ -46,18 +111,21 @@ static int flow_record_insert(Flow *f, bool keep) {
         size_t header = f->facts.tap.framed ? FRAME_HEADER_SIZE : 0;
         Record record = { .event = RECORD_OUTPUT, .frame = "notice", .position = f->facts.position,
                           .data = insert->bytes + header, .n_data = insert->n - header };
+        FlowFacts before = f->facts;
         int r = 0;
 
+        flow_take(f, insert->bytes, insert->n);
+        f->facts.position += record.n_data;
+        f->facts.n_records++;
         if (keep)
                 recorder_keep(f->session, record);
         else
                 r = recorder_write(f->session, record);
-        if (r < 0)
+        if (r < 0) {
+                f->facts = before;
                 return r;
-        f->facts.position += record.n_data;
-        f->facts.n_records++;
-        if (evbuffer_add(f->recorded, insert->bytes, insert->n) < 0)
-                return -ENOMEM;
+        }
+        slate_commit(f->slate);
         STAILQ_REMOVE_HEAD(&f->inserts, link);
         f->n_inserts--;
         free(insert);
@@ -69,34 +137,45 @@ bool flow_between_frames(const Flow *f) {
 }
 
 static bool flow_may_insert(const Flow *f) {
-        return !STAILQ_EMPTY(&f->inserts) && flow_between_frames(f);
+        const FlowInsert *insert = STAILQ_FIRST(&f->inserts);
+
+        return insert && flow_between_frames(f) && insert->n <= SLATE_RECORDED_MAX - flow_unwritten(f);
 }
 
-/* The same with the next piece of what was read. 0, TAP_E_PROTOCOL or negative errno. */
+/* The same with the next piece of what was read. The facts are those that hold when it is recorded, and
+ * are taken back if it cannot be. 0, TAP_E_PROTOCOL or negative errno. */
 static int flow_record_piece(Flow *f) {
-        size_t n = evbuffer_get_length(f->read), used, look = n < RECORD_DATA_MAX ? n : RECORD_DATA_MAX;
-        const uint8_t *bytes = evbuffer_pullup(f->read, (ev_ssize_t)look);
-        Tap before = f->facts.tap;
+        const uint8_t *bytes = f->bytes->read + f->facts.read_from;
+        FlowFacts before = f->facts;
+        size_t used;
         TapPiece piece;
-        int r;
+        int r = 0;
 
-        if (!bytes)
-                return -ENOMEM;
-        if (tap_next(&f->facts.tap, bytes, look, &used, &piece) != 0)
+        if (tap_next(&f->facts.tap, bytes, flow_unrecorded(f), &used, &piece) != 0)
                 return TAP_E_PROTOCOL;
+        flow_take(f, bytes, used);
+        f->facts.read_from += (uint32_t)used;
+        if (flow_unrecorded(f) == 0)
+                f->facts.read_from = f->facts.read_to = 0; /* where the next bytes are read to */
         if (piece.record) {
-                r = recorder_write(f->session, (Record){ .event = piece.event, .frame = piece.frame,
-                                                         .position = f->facts.position, .data = piece.data,
-                                                         .n_data = piece.n_data });
-                if (r < 0) {
-                        f->facts.tap = before;
-                        return r;
-                }
                 f->facts.position += piece.n_data;
                 f->facts.n_records++;
+                r = recorder_write(f->session, (Record){ .event = piece.event, .frame = piece.frame,
+                                                         .position = before.position, .data = piece.data,
+                                                         .n_data = piece.n_data });
+        }
+        if (r < 0) {
+                f->facts = before;
+                return r;
         }
         f->handler->seen(f, &piece, f->userdata);
-        return evbuffer_remove_buffer(f->read, f->recorded, used) == (int)used ? 0 : -ENOMEM;
+        slate_commit(f->slate);
+        return 0;
+}
+
+/* There is something to record, and room for it behind what waits to be written. */
+static bool flow_may_record(const Flow *f) {
+        return SLATE_RECORDED_MAX - flow_unwritten(f) >= RECORD_DATA_MAX && (flow_may_insert(f) || flow_unrecorded(f) > 0);
 }
 
 /* Records what can be recorded now and hands it on. 0, -EAGAIN, TAP_E_PROTOCOL, or negative errno
@@ -104,19 +183,9 @@ static int flow_record_piece(Flow *f) {
 static int flow_record(Flow *f) {
         int r = 0;
 
-        while (r == 0 && (flow_may_insert(f) || evbuffer_get_length(f->read) > 0))
+        while (r == 0 && flow_may_record(f))
                 r = flow_may_insert(f) ? flow_record_insert(f, false) : flow_record_piece(f);
         return r;
-}
-
-/* Writes what the receiver takes. False when it is gone. */
-static bool flow_write(Flow *f) {
-        if (f->to < 0)
-                (void)evbuffer_drain(f->recorded, evbuffer_get_length(f->recorded));
-        while (evbuffer_get_length(f->recorded) > 0)
-                if (evbuffer_write(f->recorded, f->to) < 0)
-                        return errno == EAGAIN || errno == EINTR;
-        return true;
 }
 
 static void flow_dispatch(Flow *f) {
@@ -125,9 +194,11 @@ static void flow_dispatch(Flow *f) {
 
         if (f->closed)
                 return;
-        r = flow_record(f);
+        do {
+                r = flow_record(f);
+                alive = flow_write(f);
+        } while (r == 0 && alive && flow_may_record(f));
         f->blocked = r == -EAGAIN;
-        alive = flow_write(f);
         if (r != 0 && r != -EAGAIN) {
                 flow_finish(f, r == TAP_E_PROTOCOL ? FLOW_PROTOCOL : FLOW_UNRECORDED);
                 return;
@@ -136,29 +207,12 @@ static void flow_dispatch(Flow *f) {
                 flow_finish(f, FLOW_LOST);
                 return;
         }
-        if (f->facts.eof && evbuffer_get_length(f->read) == 0 && evbuffer_get_length(f->recorded) == 0) {
+        if (f->facts.eof && flow_unrecorded(f) == 0 && flow_unwritten(f) == 0) {
                 (void)shutdown(f->to, SHUT_WR);
                 flow_finish(f, FLOW_CLOSED);
                 return;
         }
         flow_watch(f);
-}
-
-/* As read(2). evbuffer_read() takes 4,096 bytes at most: a full record, and the next one for the rest. */
-static ssize_t flow_read(Flow *f) {
-        struct evbuffer_iovec room;
-        ssize_t n;
-
-        if (evbuffer_reserve_space(f->read, READ_SIZE, &room, 1) != 1) {
-                errno = ENOMEM;
-                return -1;
-        }
-        n = read(f->from, room.iov_base, READ_SIZE);
-        if (n > 0) {
-                room.iov_len = (size_t)n;
-                (void)evbuffer_commit_space(f->read, &room, 1);
-        }
-        return n;
 }
 
 static void flow_on_readable(evutil_socket_t fd, short what, void *userdata) {
@@ -181,16 +235,15 @@ static void flow_on_writable(evutil_socket_t fd, short what, void *userdata) {
         flow_dispatch(userdata);
 }
 
-int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed,
+int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed, Slate *slate,
               RecorderSession *session, const FlowHandler *handler, void *userdata) {
-        *f = (Flow){ .from = from, .to = to, .session = session, .handler = handler, .userdata = userdata,
+        *f = (Flow){ .from = from, .to = to, .slate = slate, .session = session, .handler = handler, .userdata = userdata,
                      .facts.tap = { .framed = framed, .from_client = from_client } };
+        f->bytes = &slate->pages->bytes[flow_direction(f)];
         STAILQ_INIT(&f->inserts);
-        f->readable = event_new(loop, from, EV_READ | EV_PERSIST, flow_on_readable, f);
-        f->writable = event_new(loop, to, EV_WRITE | EV_PERSIST, flow_on_writable, f);
-        f->read = evbuffer_new();
-        f->recorded = evbuffer_new();
-        if (!f->readable || !f->writable || !f->read || !f->recorded) {
+        f->readable = from < 0 ? NULL : event_new(loop, from, EV_READ | EV_PERSIST, flow_on_readable, f);
+        f->writable = to < 0 ? NULL : event_new(loop, to, EV_WRITE | EV_PERSIST, flow_on_writable, f);
+        if ((from >= 0 && !f->readable) || (to >= 0 && !f->writable)) {
                 flow_done(f);
                 return -ENOMEM;
         }
@@ -208,15 +261,18 @@ void flow_done(Flow *f) {
                 event_free(f->readable);
         if (f->writable)
                 event_free(f->writable);
-        if (f->read)
-                evbuffer_free(f->read);
-        if (f->recorded)
-                evbuffer_free(f->recorded);
         *f = (Flow){ .facts = f->facts };
 }
 
 int flow_push(Flow *f, const void *bytes, size_t n) {
-        return evbuffer_add(f->read, bytes, n) < 0 ? -ENOMEM : 0;
+        if (n == 0)
+                return 0;
+        if (n > SLATE_READ_MAX - f->facts.read_to)
+                return -ENOBUFS;
+        memcpy(f->bytes->read + f->facts.read_to, bytes, n);
+        f->facts.read_to += (uint32_t)n;
+        slate_commit(f->slate);
+        return 0;
 }
 
 void flow_insert(Flow *f, uint32_t type, const char *text, size_t n) {
@@ -266,7 +322,7 @@ int flow_set_from(Flow *f, struct event_base *loop, int from) {
 }
 
 /* What a receiver needs to understand the rest of the frame that is under way. */
-static void flow_head_again(const Flow *f, struct evbuffer *out) {
+static void flow_head_again(Flow *f) {
         const FrameScanner *scanner = &f->facts.tap.scanner;
         FrameHeader header = scanner->header;
         uint8_t bytes[FRAME_HEADER_SIZE];
@@ -274,17 +330,20 @@ static void flow_head_again(const Flow *f, struct evbuffer *out) {
         if (flow_between_frames(f))
                 return;
         if (scanner->remaining == 0) {
-                (void)evbuffer_add(out, scanner->bytes, scanner->n_bytes);
+                flow_take(f, scanner->bytes, scanner->n_bytes);
                 return;
         }
         header.length = scanner->remaining;
         frame_header_encode(&header, bytes);
-        (void)evbuffer_add(out, bytes, sizeof(bytes));
+        flow_take(f, bytes, sizeof(bytes));
 }
 
 int flow_set_to(Flow *f, struct event_base *loop, int to, struct evbuffer *first) {
-        struct event *writable = to < 0 ? NULL : event_new(loop, to, EV_WRITE | EV_PERSIST, flow_on_writable, f);
+        struct event *writable;
 
+        if (first && evbuffer_get_length(first) > FLOW_FIRST_MAX)
+                return -ENOBUFS;
+        writable = to < 0 ? NULL : event_new(loop, to, EV_WRITE | EV_PERSIST, flow_on_writable, f);
         if (to >= 0 && !writable)
                 return -ENOMEM;
         if (f->writable)
@@ -292,11 +351,12 @@ int flow_set_to(Flow *f, struct event_base *loop, int to, struct evbuffer *first
         f->writable = writable;
         f->to = to;
         f->closed = false;
-        (void)evbuffer_drain(f->recorded, evbuffer_get_length(f->recorded));
+        flow_written(f, flow_unwritten(f));
         if (first)
-                (void)evbuffer_add_buffer(f->recorded, first);
+                flow_take(f, evbuffer_pullup(first, -1), evbuffer_get_length(first));
         if (to >= 0)
-                flow_head_again(f, f->recorded);
+                flow_head_again(f);
+        slate_commit(f->slate);
         flow_watch(f);
         return 0;
 }

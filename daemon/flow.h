@@ -16,6 +16,7 @@
 #include <sys/queue.h>
 
 #include "daemon/recorder.h"
+#include "daemon/slate.h"
 #include "daemon/tap.h"
 
 typedef struct Flow Flow;
@@ -44,20 +45,22 @@ typedef struct FlowInsert {
 
 typedef STAILQ_HEAD(FlowInserts, FlowInsert) FlowInserts;
 
-/* Plain values: where in its stream a flow is, when all that was read has been recorded and written. */
+/* Plain values: where in its stream a flow is, and where on the slate the bytes are that are under way. */
 typedef struct FlowFacts {
         Tap tap;
         bool eof;
         uint64_t position; /* bytes recorded: data, without frame headers */
         uint64_t n_records;
+        uint64_t written, taken;     /* between them: recorded, to be written; a ring */
+        uint32_t read_from, read_to; /* between them: read, not yet recorded */
 } FlowFacts;
 
 struct Flow {
         struct event *readable, *writable; /* owned */
         int from, to;                      /* borrowed; -1: nobody is there at the moment */
-        struct evbuffer *read;             /* owned: read, not yet recorded */
-        struct evbuffer *recorded;         /* owned: recorded, to be written */
         FlowFacts facts;
+        Slate *slate;      /* borrowed: its values are this flow's, among others */
+        SlateBytes *bytes; /* of it */
         RecorderSession *session; /* borrowed */
         bool closed, blocked;     /* blocked: the recorder has no room */
         bool holds;                /* of the owner: the sender may go, and another come */
@@ -68,12 +71,12 @@ struct Flow {
 };
 
 /* Prepares; nothing is read before flow_start(). 0 or -ENOMEM. */
-int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed,
+int flow_init(Flow *f, struct event_base *loop, int from, int to, bool from_client, bool framed, Slate *slate,
               RecorderSession *session, const FlowHandler *handler, void *userdata);
 /* Its facts stay. */
 void flow_done(Flow *f);
 
-/* Bytes that were read before the flow was made. 0 or -ENOMEM. */
+/* Bytes that were read before the flow was made. 0 or -ENOBUFS. */
 int flow_push(Flow *f, const void *bytes, size_t n);
 
 void flow_start(Flow *f);
@@ -84,11 +87,17 @@ void flow_start(Flow *f);
 #define FLOW_INSERT_MAX 1024U
 void flow_insert(Flow *f, uint32_t type, const char *text, size_t n);
 
+/* Bytes that wait to be recorded, and to be written. */
+size_t flow_unrecorded(const Flow *f);
+size_t flow_unwritten(const Flow *f);
+
 /* Another sender, or none (-1): what the last one sent still goes through. 0 or -ENOMEM. */
 int flow_set_from(Flow *f, struct event_base *loop, int from);
 
 /* Another receiver, or none (-1): then what comes is recorded and goes no further. A new receiver gets
- * @first, and goes on within the frame that is under way. 0 or -ENOMEM. */
+ * @first, of at most FLOW_FIRST_MAX bytes, and goes on within the frame that is under way. 0, -ENOBUFS or
+ * -ENOMEM. */
+#define FLOW_FIRST_MAX (SLATE_RECORDED_MAX - FRAME_HEADER_SIZE)
 int flow_set_to(Flow *f, struct event_base *loop, int to, struct evbuffer *first);
 
 /* After FLOW_GONE: the sender's going is its end after all. */

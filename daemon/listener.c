@@ -144,24 +144,27 @@ static int listen_at(const char *path, int *ret_fd) {
         return 0;
 }
 
-int listener_new(struct event_base *loop, const char *path, void (*accepted)(int fd, void *userdata),
-                 void *userdata, Listener **ret) {
+int listener_new_consume(struct event_base *loop, int passed, const char *path,
+                         void (*accepted)(int fd, void *userdata), void *userdata, Listener **ret) {
         Listener *l = calloc(1, sizeof(*l));
-        int r, n = sd_listen_fds(1);
+        int r;
 
-        if (!l)
+        if (!l) {
+                (void)fd_close(passed);
                 return -ENOMEM;
+        }
         l->accepted = accepted;
         l->userdata = userdata;
-        l->fd = -1;
-        if (n > 1 || (n == 1 && sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) <= 0)) {
+        l->fd = passed;
+        if (passed == -EBUSY || (passed >= 0 && sd_is_socket_unix(passed, SOCK_STREAM, 1, NULL, 0) <= 0)) {
                 r = -EINVAL;
                 goto fail;
         }
-        if (n == 1) {
-                l->fd = SD_LISTEN_FDS_START;
+        if (passed >= 0)
                 r = fd_set_nonblock(l->fd, true);
-        } else {
+        else if (!path)
+                r = -EDESTADDRREQ;
+        else {
                 r = listen_at(path, &l->fd);
                 if (r == 0)
                         l->path = strdup(path);

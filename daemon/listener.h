@@ -11,12 +11,13 @@
 typedef struct Listener Listener;
 
 /*
- * @path is where to listen if systemd passed no socket (sd_listen_fds(3)); its folder is made if
+ * @passed is the socket that systemd passed, -1 if there is none, or -EBUSY if there are several.
+ * @path is where to listen without one; its folder is made if
  * need be, and a dead socket there is replaced, a live one is -EADDRINUSE. @accepted gets each
  * connection and owns it. 0 or negative errno.
  */
-int listener_new(struct event_base *loop, const char *path, void (*accepted)(int fd, void *userdata),
-                 void *userdata, Listener **ret);
+int listener_new_consume(struct event_base *loop, int passed, const char *path,
+                         void (*accepted)(int fd, void *userdata), void *userdata, Listener **ret);
 void listener_free(Listener *l);
 
 /* Descriptors have been closed. */

@@ -16,7 +16,9 @@
 #include "daemon/log.h"
 #include "daemon/notice.h"
 #include "daemon/recorder-open.h"
+#include "daemon/restore.h"
 #include "daemon/rule-report.h"
+#include "daemon/session-slate.h"
 #include "lib/cleanup.h"
 
 /* Answers that one user's clients have not read yet: many lists of all targets, but not hundreds. */
@@ -244,6 +246,7 @@ static void manager_on_looked(Target *t, void *userdata) {
 }
 
 static void manager_on_settled(void *userdata) {
+        restore_targets(userdata);
         manager_next_turn(userdata);
 }
 
@@ -264,6 +267,13 @@ static void manager_on_stop(evutil_socket_t number, short what, void *userdata) 
 
         (void)event_base_loopbreak(m->loop);
         m->stopping = true;
+}
+
+static void manager_on_suspend(evutil_socket_t number, short what, void *userdata) {
+        Manager *m = userdata;
+
+        m->suspending = true;
+        manager_on_stop(number, what, m);
 }
 
 static uint64_t monotonic_usec(void) {
@@ -403,8 +413,10 @@ static int manager_start_events(Manager *m) {
         m->sigterm = evsignal_new(m->loop, SIGTERM, manager_on_stop, m);
         m->sigint = evsignal_new(m->loop, SIGINT, manager_on_stop, m);
         m->sighup = evsignal_new(m->loop, SIGHUP, manager_on_reload, m);
-        if (!m->reap || !m->turn || !m->sigterm || !m->sigint || !m->sighup || event_add(m->sigterm, NULL) < 0 ||
-            event_add(m->sigint, NULL) < 0 || event_add(m->sighup, NULL) < 0)
+        m->sigusr1 = evsignal_new(m->loop, SIGUSR1, manager_on_suspend, m);
+        if (!m->reap || !m->turn || !m->sigterm || !m->sigint || !m->sighup || !m->sigusr1 ||
+            event_add(m->sigterm, NULL) < 0 || event_add(m->sigint, NULL) < 0 || event_add(m->sighup, NULL) < 0 ||
+            event_add(m->sigusr1, NULL) < 0)
                 return -ENOMEM;
         return manager_start_watchdog(m);
 }
@@ -414,6 +426,12 @@ static int manager_start(Manager *m, Config *config) {
                                                           manager_on_looked, manager_on_settled };
         int r;
 
+        /* Before there is another process, which has no part in what was passed. */
+        r = store_init(&m->store);
+        if (r < 0) {
+                log_error("What was passed cannot be taken: %s", strerror(-r));
+                return r;
+        }
         m->loop = event_base_new();
         if (!m->loop)
                 return -ENOMEM;
@@ -440,7 +458,7 @@ static int manager_start(Manager *m, Config *config) {
         quota_init(&m->unread, UNREAD_BYTES_MAX);
         m->client_host = (ClientHost){ m->loop, m->hangups, &m->unread, &m->tally, manager_on_call, manager_on_drained,
                                         manager_on_client_ended, m };
-        m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups, &m->session_limits,
+        m->session_host = (SessionHost){ m->loop, m->priv, m->names, m->recorder, m->hangups, &m->store, &m->session_limits,
                                          manager_on_session_ended, manager_on_detached, manager_on_joined, manager_on_left, m };
         m->question_host = (QuestionHost){ m->loop, m->priv, &m->unread, asking_on_answered, asking_on_failed,
                                            manager_on_question_ended, m };
@@ -456,7 +474,10 @@ static int manager_start(Manager *m, Config *config) {
         if (r < 0)
                 return r;
         resolve_policy(&config->policy);
-        return manager_apply(m, config);
+        r = manager_apply(m, config);
+        if (r == 0)
+                restore_sessions(m);
+        return r;
 }
 
 int manager_new(Config *config, int (*reload)(Config *ret), Manager **ret) {
@@ -494,7 +515,9 @@ static void manager_log_folder(const char *path, void *userdata) {
 }
 
 int manager_run(Manager *m, const char *control) {
-        int r = listener_new(m->loop, control, manager_on_accepted, m, &m->listener);
+        static const char *const stored[] = { SESSION_STORED, CLIENT_STORED };
+        int passed = store_take_other(&m->store, stored, 2);
+        int r = listener_new_consume(m->loop, passed, control, manager_on_accepted, m, &m->listener);
 
         if (r < 0) {
                 log_error("Cannot listen on %s: %s", control ?: "the socket passed", strerror(-r));
@@ -518,8 +541,13 @@ void manager_free(Manager *m) {
         if (!m)
                 return;
         listener_free(TAKE_PTR(m->listener));
-        while (!TAILQ_EMPTY(&m->sessions))
-                session_cancel(TAILQ_FIRST(&m->sessions), "the daemon is stopping");
+        while (!TAILQ_EMPTY(&m->sessions)) {
+                Session *s = TAILQ_FIRST(&m->sessions);
+
+                /* One that is broken is started anew. */
+                if ((m->stopping && !m->suspending) || !session_suspend(s))
+                        session_cancel(s, "the daemon is stopping");
+        }
         while (!TAILQ_EMPTY(&m->mirrors))
                 mirror_end(TAILQ_FIRST(&m->mirrors));
         while (!TAILQ_EMPTY(&m->clients))
@@ -545,8 +573,10 @@ void manager_free(Manager *m) {
         event_drop(m->sigterm);
         event_drop(m->sigint);
         event_drop(m->sighup);
+        event_drop(m->sigusr1);
         event_drop(m->watchdog);
         if (m->loop)
                 event_base_free(m->loop);
+        store_done(&m->store);
         free(m);
 }

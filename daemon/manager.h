@@ -39,6 +39,7 @@ typedef TAILQ_HEAD(Executions, Execution) Executions;
 
 struct Manager {
         struct event_base *loop;
+        Store store; /* what was passed to this process, and what it leaves for the next */
         Priv *priv;
         Names *names;
         Recorder *recorder;
@@ -76,11 +77,12 @@ struct Manager {
         uint64_t n_looks;      /* looks at everything that have begun */
         Turns answers;         /* calls whose answer has come, and is still to be read */
         struct event *turn;    /* serves the next of both */
-        struct event *sigterm, *sigint, *sighup, *watchdog;
+        struct event *sigterm, *sigint, *sighup, *sigusr1, *watchdog;
         /* Reads the configuration again (SIGHUP): 0, or negative errno when it is bad, which has been
          * logged and leaves everything as it was. */
         int (*reload)(Config *ret);
         bool stopping;         /* asked to, as opposed to broken */
+        bool suspending;       /* and sessions go on with the next manholed */
 };
 
 /* Everything but listening. Configuration is borrowed for the call, but its policy is taken over. 0 or

@@ -14,26 +14,37 @@ static Client *client_of_session(Manager *m, const Session *s) {
         return NULL;
 }
 
-static void attach_ready(Session *s, void *userdata) {
-        Manager *m = userdata;
-        Client *c = client_of_session(m, s);
+/* The reply is the session's to write: whoever has it has a session that outlives us. */
+static void attach_hand_over(Manager *m, Client *c, Session *s, struct evbuffer *reply) {
         const char *rest;
         size_t n_rest;
         int fd;
 
-        /* From here on the session stands on its own: the client's end is not its end. */
-        c->session = NULL;
-        if (client_upgrade(c, json_pack("{s:s, s:o, s:b, s:s, s:o}", "session", s->facts.id, "target",
-                                        access_target_json(m, s->target), "framed", s->facts.framed, "recording",
-                                        m->recorder->description, "others", session_access_others_json(m, s)),
-                           &fd, &rest, &n_rest) < 0) {
-                session_end(s, "client lost");
+        if (client_hand_over(c, json_pack("{s:s, s:o, s:b, s:s, s:o}", "session", s->facts.id, "target",
+                                          access_target_json(m, s->target), "framed", s->facts.framed, "recording",
+                                          m->recorder->description, "others", session_access_others_json(m, s)),
+                             reply, &fd, &rest, &n_rest) < 0) {
+                session_end(s, "out of memory");
                 return;
         }
         /* The connection is still one; it has only changed hands. */
         if (quota_charge(&m->connections, s->facts.peer.uid) == 0)
                 s->charged = true;
-        session_relay_consume(s, fd, rest, n_rest);
+        session_relay_consume(s, fd, reply, rest, n_rest);
+}
+
+static void attach_ready(Session *s, void *userdata) {
+        Manager *m = userdata;
+        Client *c = client_of_session(m, s);
+        struct evbuffer *reply = evbuffer_new();
+
+        /* From here on the session stands on its own: the client's end is not its end. */
+        c->session = NULL;
+        if (reply) {
+                attach_hand_over(m, c, s, reply);
+                evbuffer_free(reply);
+        } else
+                session_end(s, "out of memory");
 }
 
 static void attach_failed(Session *s, const char *error, const char *reason, void *userdata) {

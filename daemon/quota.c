@@ -33,14 +33,9 @@ void quota_done(Quota *q) {
         *q = (Quota){};
 }
 
-int quota_charge_many(Quota *q, uid_t uid, unsigned n) {
+static int user_add(Quota *q, uid_t uid, unsigned n) {
         QuotaUser *user = user_find(q, uid);
-        unsigned used = user ? user->used : 0;
 
-        assert(n > 0);
-        /* Before anything is allocated: a refusal must cost nothing. */
-        if (used > q->max_per_user || n > q->max_per_user - used)
-                return QUOTA_E_EXCEEDED;
         if (!user) {
                 user = calloc(1, sizeof(*user));
                 if (!user)
@@ -53,6 +48,20 @@ int quota_charge_many(Quota *q, uid_t uid, unsigned n) {
         }
         user->used += n;
         return 0;
+}
+
+int quota_charge_many(Quota *q, uid_t uid, unsigned n) {
+        unsigned used = quota_used(q, uid);
+
+        assert(n > 0);
+        /* Before anything is allocated: a refusal must cost nothing. */
+        if (used > q->max_per_user || n > q->max_per_user - used)
+                return QUOTA_E_EXCEEDED;
+        return user_add(q, uid, n);
+}
+
+int quota_charge_anyway(Quota *q, uid_t uid) {
+        return user_add(q, uid, 1);
 }
 
 int quota_charge(Quota *q, uid_t uid) {

@@ -28,6 +28,9 @@ void quota_done(Quota *q);
 int quota_charge(Quota *q, uid_t uid);
 void quota_release(Quota *q, uid_t uid);
 
+/* The same beyond what the user may hold: of what was granted before. 0 or -ENOMEM. */
+int quota_charge_anyway(Quota *q, uid_t uid);
+
 /* The same with @n units (at least one): all of them or none. */
 int quota_charge_many(Quota *q, uid_t uid, unsigned n);
 void quota_release_many(Quota *q, uid_t uid, unsigned n);

@@ -95,6 +95,14 @@ static int write_cast(FileRecorder *f, Cast *cast, const Record *record) {
         return r;
 }
 
+/* Up to here the cast is written, and what is written counts. */
+static void mark(RecorderSession *session) {
+        const Cast *cast = session->destination;
+
+        if (cast)
+                session->mark = (uint64_t)cast->size;
+}
+
 static int file_write(Recorder *recorder, RecorderSession *session, const Record *record, bool keep) {
         FileRecorder *f = (FileRecorder *)recorder;
         Cast *cast = session ? session->destination : NULL;
@@ -105,12 +113,20 @@ static int file_write(Recorder *recorder, RecorderSession *session, const Record
         case RECORD_OUTPUT:
         case RECORD_DROPPED:
                 /* Without one: a session that could not be given one, and goes on all the same. */
-                return cast ? write_cast(f, cast, record) : -EBADF;
+                r = cast ? write_cast(f, cast, record) : -EBADF;
+                break;
         default:
                 if (cast)
                         r = write_cast(f, cast, record);
-                return write_event(f, record) ?: r;
+                r = write_event(f, record) ?: r;
         }
+        if (r == 0 && session)
+                mark(session);
+        return r;
+}
+
+static void cast_name(const char *session, char ret[RECORD_SESSION_ID_MAX + 8]) {
+        (void)snprintf(ret, RECORD_SESSION_ID_MAX + 8, "%.*s.cast", (int)RECORD_SESSION_ID_MAX, session);
 }
 
 static int file_begin(Recorder *recorder, RecorderSession *session, const Record *record) {
@@ -122,8 +138,7 @@ static int file_begin(Recorder *recorder, RecorderSession *session, const Record
 
         if (!cast)
                 return -ENOMEM;
-        (void)snprintf(name, sizeof(name), "%.*s.cast", (int)RECORD_SESSION_ID_MAX,
-                       record->parties->session);
+        cast_name(record->parties->session, name);
         fd = openat(f->folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
                     0600);
         if (fd < 0)
@@ -137,6 +152,35 @@ static int file_begin(Recorder *recorder, RecorderSession *session, const Record
                 (void)unlinkat(f->folder_fd, name, 0); /* there is no session */
                 return r;
         }
+        cast->fd = TAKE_FD(fd);
+        session->destination = TAKE_PTR(cast);
+        mark(session);
+        return 0;
+}
+
+/* A record behind the mark was written by a process that could not say so any more. Nothing of it has
+ * been forwarded, and it will be written again. */
+static int file_resume(Recorder *recorder, RecorderSession *session) {
+        FileRecorder *f = (FileRecorder *)recorder;
+        _cleanup_free_ Cast *cast = calloc(1, sizeof(*cast));
+        char name[RECORD_SESSION_ID_MAX + 8];
+        _cleanup_fd_ int fd = -1;
+        struct stat st;
+
+        if (session->mark == 0) /* it never had one */
+                return 0;
+        if (!cast)
+                return -ENOMEM;
+        cast_name(session->parties.session, name);
+        fd = openat(f->folder_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (uint64_t)st.st_size < session->mark)
+                return -ESTALE;
+        if (ftruncate(fd, (off_t)session->mark) < 0)
+                return -errno;
+        retention_hold(fd);
+        cast->size = (off_t)session->mark;
         cast->fd = TAKE_FD(fd);
         session->destination = TAKE_PTR(cast);
         return 0;
@@ -204,8 +248,8 @@ static int make_folder(const char *path) {
 }
 
 int recorder_file_new(struct event_base *loop, const char *folder, Recorder **ret) {
-        static const RecorderVTable vtable = { "file",   file_begin, file_write,
-                                               file_end, file_free,  file_ruled };
+        static const RecorderVTable vtable = { "file",    file_begin, file_write, file_end,
+                                               file_free, file_ruled, NULL,       file_resume };
         FileRecorder *f = calloc(1, sizeof(*f));
         int r;
 

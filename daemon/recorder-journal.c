@@ -137,12 +137,12 @@ static int journal_judge(JournalRecorder *j, int error) {
 }
 
 /* 0, -EAGAIN (the loop is told to look again), or another errno: lost. */
-static int journal_try(JournalRecorder *j, const void *bytes, size_t n) {
+static int journal_try(JournalRecorder *j, Slate *slate, const void *bytes, size_t n) {
         int r = 0;
 
         for (unsigned attempt = 0; attempt < 2; attempt++) {
                 r = j->fd < 0 ? journal_connect(j) : 0;
-                if (r == 0 && send(j->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+                if (r == 0 && slate_send(slate, j->fd, bytes, n) < 0)
                         r = -errno;
                 if (!is_unreachable(r))
                         break;
@@ -154,8 +154,8 @@ static int journal_try(JournalRecorder *j, const void *bytes, size_t n) {
         return 0;
 }
 
-static int journal_send(JournalRecorder *j, const void *bytes, size_t n) {
-        int r = journal_try(j, bytes, n);
+static int journal_send(JournalRecorder *j, Slate *slate, const void *bytes, size_t n) {
+        int r = journal_try(j, slate, bytes, n);
 
         if (r == 0 || r == -EAGAIN || is_away(r))
                 recorder_found_room(&j->base, r == 0);
@@ -166,7 +166,7 @@ static int journal_flush(JournalRecorder *j) {
         Kept *kept;
 
         while ((kept = STAILQ_FIRST(&j->kept))) {
-                int r = journal_send(j, kept->bytes, kept->n);
+                int r = journal_send(j, NULL, kept->bytes, kept->n);
 
                 if (r == -EAGAIN || is_away(r))
                         return r;
@@ -222,7 +222,7 @@ static int journal_write(Recorder *recorder, RecorderSession *session, const Rec
         if (journal_drops(j) && !keep)
                 return -ENODATA;
         /* What was kept goes first: records stay in order. */
-        r = journal_flush(j) ?: journal_send(j, j->datagram.bytes, j->datagram.n);
+        r = journal_flush(j) ?: journal_send(j, session ? session->slate : NULL, j->datagram.bytes, j->datagram.n);
         if ((r == -EAGAIN || is_away(r)) && keep)
                 r = journal_keep(j, &j->datagram);
         if (r == 0 && session)

@@ -171,6 +171,21 @@ static void session_fill(RecorderSession *session, Record *record) {
         record->usec = recorder_clock() - session->started;
 }
 
+/* A record is about to be written; the slate shall say so when it is. */
+static void session_prepare(RecorderSession *session) {
+        if (!session->slate)
+                return;
+        session->seq++;
+        slate_prepare(session->slate);
+        session->seq--;
+}
+
+static void session_count(RecorderSession *session) {
+        session->seq++;
+        if (session->slate)
+                slate_settle(session->slate);
+}
+
 /* A record that the session goes on without: its number is missing. */
 static void session_lose(RecorderSession *session, const Record *record, int error) {
         if (session->n_lost == 0)
@@ -178,6 +193,8 @@ static void session_lose(RecorderSession *session, const Record *record, int err
                             session->parties.session, record_event_name(record->event), strerror(-error));
         session->n_lost++;
         session->seq++;
+        if (session->slate)
+                slate_commit(session->slate);
 }
 
 static int session_start(RecorderSession *session, const char *reason) {
@@ -238,6 +255,7 @@ int recorder_write(RecorderSession *session, Record record) {
         if (r < 0)
                 return r;
         session_fill(session, &record);
+        session_prepare(session);
         r = recorder_put(session->recorder, session, &record, best_effort);
         if (r < 0 && best_effort) {
                 session_lose(session, &record, r);
@@ -246,7 +264,7 @@ int recorder_write(RecorderSession *session, Record record) {
         if (r < 0)
                 return r;
         session_use(session, &record);
-        session->seq++;
+        session_count(session);
         return 0;
 }
 
@@ -256,9 +274,10 @@ void recorder_keep(RecorderSession *session, Record record) {
         if (session_omits(session, record.event))
                 return;
         session_fill(session, &record);
+        session_prepare(session);
         r = recorder_put(session->recorder, session, &record, true);
         if (r == 0)
-                session->seq++;
+                session_count(session);
         else
                 log_error("Session %s: the record of its event '%s' is lost: %s", session->parties.session,
                           record_event_name(record.event), strerror(-r));
@@ -273,12 +292,38 @@ void recorder_end(RecorderSession *session, Record record) {
         if (!session_omits(session, record.event)) {
                 session_fill(session, &record);
                 record.lost = session->n_lost;
+                session_prepare(session);
                 r = recorder_put(recorder, session, &record, true);
+                if (r == 0)
+                        session_count(session);
                 recorder->vtable->end(recorder, session);
         }
         if (r < 0)
                 log_error("Session %s: its end cannot be recorded: %s", session->parties.session,
                           strerror(-r));
+        TAILQ_REMOVE(&recorder->sessions, session, link);
+        session->recorder = NULL;
+}
+
+int recorder_resume(Recorder *r, RecorderSession *session) {
+        int k = 0;
+
+        session->recorder = r;
+        if (session->rules.mode != RECORDER_OFF && r->vtable->resume)
+                k = r->vtable->resume(r, session);
+        if (k < 0) {
+                session->recorder = NULL;
+                return k;
+        }
+        TAILQ_INSERT_TAIL(&r->sessions, session, link);
+        return 0;
+}
+
+void recorder_suspend(RecorderSession *session) {
+        Recorder *recorder = session->recorder;
+
+        if (session->rules.mode != RECORDER_OFF)
+                recorder->vtable->end(recorder, session);
         TAILQ_REMOVE(&recorder->sessions, session, link);
         session->recorder = NULL;
 }

@@ -22,6 +22,7 @@
 
 #include "daemon/allowance.h"
 #include "daemon/recorder-rules.h"
+#include "daemon/slate.h"
 #include "lib/record.h"
 
 enum {
@@ -51,6 +52,8 @@ struct RecorderSession {
         /* There may be room again, or the destination is lost. Called from the loop. */
         void (*room)(RecorderSession *session);
         void *destination; /* of the vtable; owned by it */
+        uint64_t mark;     /* of the vtable: how far the last record goes */
+        Slate *slate;      /* borrowed; may be NULL: its values say which records have been written */
 };
 
 /* What the destination keeps of earlier records. */
@@ -70,13 +73,16 @@ struct RecorderVTable {
          * can wait: what has no room is queued, within bounds. @session is NULL for records outside
          * a session. */
         int (*write)(Recorder *recorder, RecorderSession *session, const Record *record, bool keep);
-        /* The session's last record has been written. */
+        /* The session's last record has been written, or this process writes no more of them. */
         void (*end)(Recorder *recorder, RecorderSession *session);
         void (*free)(Recorder *recorder);
         /* The rules have changed; may be NULL. */
         void (*ruled)(Recorder *recorder);
         /* May be NULL. */
         void (*store)(Recorder *recorder, RecorderStore *ret);
+        /* Of a session that another process has begun: what it wrote behind `mark` does not count. 0 or
+         * negative errno. May be NULL. */
+        int (*resume)(Recorder *recorder, RecorderSession *session);
 };
 
 /* How well the destination keeps up. */
@@ -119,6 +125,13 @@ void recorder_keep(RecorderSession *session, Record record);
 
 /* The last record, which is kept if anything can be. The session is idle afterwards. */
 void recorder_end(RecorderSession *session, Record record);
+
+/* Goes on with a session where another process has left it: all of it but `recorder`, `destination` and
+ * `link` has been filled in. 0 or negative errno: it cannot be. */
+int recorder_resume(Recorder *r, RecorderSession *session);
+
+/* Another process goes on with the session. It is idle afterwards. */
+void recorder_suspend(RecorderSession *session);
 
 /* A record that belongs to no session. */
 void recorder_post(Recorder *r, const Record *record);

@@ -134,12 +134,16 @@ static const char *state_name(const Session *s) {
         return session_access_phase_name(session_access_phase(s));
 }
 
+/* A reply with so many still fits where it waits to be written (FLOW_FIRST_MAX). */
+#define OTHERS_MAX 200U
+
 json_t *session_access_others_json(Manager *m, const Session *s) {
         json_t *others = json_array();
         Session *other;
 
         TAILQ_FOREACH(other, &m->sessions, link)
-                if (other != s && other->facts.joined && other->facts.target_pid == s->facts.target_pid)
+                if (json_array_size(others) < OTHERS_MAX && other != s && other->facts.joined &&
+                    other->facts.target_pid == s->facts.target_pid)
                         (void)json_array_append_new(
                                 others, json_pack("{s:s, s:s, s:I, s:o, s:o}", "session", other->facts.id, "state",
                                                   state_name(other), "uid",

@@ -8,6 +8,7 @@
 #include "daemon/log.h"
 #include "daemon/notice.h"
 #include "daemon/session-relay.h"
+#include "daemon/session-slate.h"
 #include "lib/cleanup.h"
 #include "lib/console.h"
 #include "lib/frame.h"
@@ -22,6 +23,13 @@ static bool may_linger(const Session *s) {
                !s->to_client.facts.eof && flow_between_frames(&s->to_agent);
 }
 
+void session_linger_wait(Session *s) {
+        uint64_t now = recorder_clock(), usec = s->facts.linger_until > now ? s->facts.linger_until - now : 0;
+
+        (void)event_add(s->timer, &(struct timeval){ .tv_sec = (time_t)(usec / 1000000U),
+                                                     .tv_usec = (suseconds_t)(usec % 1000000U) });
+}
+
 static void session_detach(Session *s) {
         struct event_base *loop = s->host->loop;
         uint64_t usec = s->host->limits->linger_usec;
@@ -30,10 +38,11 @@ static void session_detach(Session *s) {
         (void)flow_set_from(&s->to_agent, loop, -1);
         (void)flow_set_to(&s->to_client, loop, -1, NULL);
         s->client_fd = fd_close(s->client_fd);
+        s->facts.linger_until = recorder_clock() + usec;
         backlog_mark(&s->backlog);
         recorder_keep(&s->record, (Record){ .event = RECORD_LINGER });
-        (void)event_add(s->timer, &(struct timeval){ .tv_sec = (time_t)(usec / 1000000U),
-                                                     .tv_usec = (suseconds_t)(usec % 1000000U) });
+        session_slate_client_changed(s);
+        session_linger_wait(s);
         log_info("Session %s has lost its client, and waits.", s->facts.id);
         s->host->detached(s, s->host->userdata);
 }
@@ -97,6 +106,8 @@ void session_resume_consume(Session *s, int client_fd, const void *rest, size_t 
 
         (void)event_del(s->timer);
         s->client_fd = client_fd;
+        s->facts.linger_until = 0;
+        session_slate_client_changed(s);
         if (first)
                 put_backlog(s, first);
         if (!first || flow_set_to(&s->to_client, loop, client_fd, first) < 0 ||

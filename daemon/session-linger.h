@@ -17,6 +17,9 @@ bool session_lingers(const Session *s);
 /* The client is gone: the session lingers from now on. False if it may not. */
 bool session_linger(Session *s);
 
+/* Of one that lingers: ends it when its time is over. */
+void session_linger_wait(Session *s);
+
 /* Takes the client away if there is one, and records that @peer is the client from now on. 0; -EBUSY:
  * the session cannot be without a client; or another errno: it cannot be recorded. */
 int session_take_over(Session *s, const Peer *peer);

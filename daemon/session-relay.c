@@ -2,8 +2,10 @@
 #include "daemon/session-relay.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #include "daemon/session-linger.h"
+#include "daemon/session-slate.h"
 #include "lib/console.h"
 #include "lib/container.h"
 #include "lib/fd.h"
@@ -88,7 +90,9 @@ static void session_on_seen(Flow *f, const TapPiece *piece, void *userdata) {
         }
 }
 
-void session_relay_resume(Session *s) {
+void session_relay_on_room(RecorderSession *record) {
+        Session *s = container_of(record, Session, record);
+
         /* The first may end the session. */
         if (s->state == SESSION_RELAYING)
                 flow_resume(&s->to_agent);
@@ -107,32 +111,70 @@ int session_relay_watch_client(Session *s) {
         return hangup_watch(s->host->hangups, &s->client_gone, s->client_fd, session_on_client_gone);
 }
 
-void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n_rest) {
+static int session_init_flows(Session *s) {
         static const FlowHandler handler = { session_on_flow_end, session_on_seen };
         struct event_base *loop = s->host->loop;
+        bool framed = s->facts.framed;
 
-        assert(s->state == SESSION_READY);
-
-        s->client_fd = client_fd;
-        s->state = SESSION_RELAYING;
-        s->facts.last_input = recorder_clock();
-        if (flow_init(&s->to_agent, loop, client_fd, s->agent_fd, true, s->facts.framed, &s->record,
-                      &handler, s) < 0 ||
-            flow_init(&s->to_client, loop, s->agent_fd, client_fd, false, s->facts.framed, &s->record,
-                      &handler, s) < 0 ||
-            flow_push(&s->to_agent, rest, n_rest) < 0 ||
-            session_relay_watch_client(s) < 0) {
-                session_end(s, "out of memory");
-                return;
-        }
+        if (flow_init(&s->to_agent, loop, s->client_fd, s->agent_fd, true, framed, &s->slate, &s->record, &handler, s) < 0 ||
+            flow_init(&s->to_client, loop, s->agent_fd, s->client_fd, false, framed, &s->slate, &s->record, &handler, s) < 0)
+                return -ENOMEM;
         s->to_agent.holds = s->facts.wants_linger;
-        if (!s->facts.framed) {
-                s->facts.console_open = true;
-                session_join(s);
-        }
+        return 0;
+}
+
+static void session_start_flows(Session *s) {
         flow_start(&s->to_agent);
         if (s->state == SESSION_RELAYING)
                 flow_start(&s->to_client);
         if (s->state == SESSION_RELAYING)
                 session_limits_check(s);
+}
+
+void session_relay_consume(Session *s, int client_fd, struct evbuffer *reply, const void *rest, size_t n_rest) {
+        assert(s->state == SESSION_READY);
+
+        s->client_fd = client_fd;
+        s->state = SESSION_RELAYING;
+        s->facts.last_input = recorder_clock();
+        if (session_slate_begin(s) < 0 || session_init_flows(s) < 0 ||
+            flow_set_to(&s->to_client, s->host->loop, client_fd, reply) < 0 || flow_push(&s->to_agent, rest, n_rest) < 0 ||
+            session_relay_watch_client(s) < 0) {
+                session_end(s, "out of memory");
+                return;
+        }
+        if (!s->facts.framed) {
+                s->facts.console_open = true;
+                session_join(s);
+        }
+        session_slate_store(s);
+        session_start_flows(s);
+}
+
+int session_relay_restore(Session *s) {
+        FlowFacts to_agent = s->to_agent.facts, to_client = s->to_client.facts;
+        int r = session_init_flows(s);
+
+        if (r < 0)
+                return r;
+        to_agent.tap = (Tap){ s->facts.framed, true, to_agent.tap.scanner };
+        to_client.tap = (Tap){ s->facts.framed, false, to_client.tap.scanner };
+        s->to_agent.facts = to_agent;
+        s->to_client.facts = to_client;
+        s->record.room = session_relay_on_room;
+        s->state = SESSION_RELAYING;
+        return 0;
+}
+
+void session_relay_go_on(Session *s) {
+        if (session_lingers(s) && s->facts.linger_until > 0)
+                session_linger_wait(s);
+        else if (session_lingers(s) && !session_linger(s)) {
+                session_end(s, CLIENT_GONE);
+                return;
+        } else if (!session_lingers(s) && session_relay_watch_client(s) < 0) {
+                session_end(s, "out of memory");
+                return;
+        }
+        session_start_flows(s);
 }

@@ -14,6 +14,7 @@
 #include "daemon/log.h"
 #include "daemon/notice.h"
 #include "daemon/session-relay.h"
+#include "daemon/session-slate.h"
 #include "lib/cleanup.h"
 #include "lib/container.h"
 
@@ -24,16 +25,30 @@ static void session_record(Session *s);
 
 /* ------------------------------------------------------------------- end */
 
-void session_end(Session *s, const char *why) {
-        if (s->state == SESSION_ENDED)
-                return;
-        s->state = SESSION_ENDED;
+/* Nothing more happens to it by itself. */
+static void session_still(Session *s) {
         names_wait_cancel(&s->name_wait);
         command_cancel(&s->command);
         dial_cancel(&s->dial);
         hangup_cancel(&s->client_gone);
         (void)event_del(s->timer);
         (void)event_del(s->limit);
+}
+
+/* It is over for this process. */
+static void session_leave(Session *s) {
+        flow_done(&s->to_agent);
+        flow_done(&s->to_client);
+        s->client_fd = fd_close(s->client_fd);
+        s->agent_fd = fd_close(s->agent_fd);
+        s->host->ended(s, s->host->userdata);
+}
+
+void session_end(Session *s, const char *why) {
+        if (s->state >= SESSION_SUSPENDED)
+                return;
+        s->state = SESSION_ENDED;
+        session_still(s);
         while (!TAILQ_EMPTY(&s->mirrors))
                 mirror_session_ended(TAILQ_FIRST(&s->mirrors), why);
         if (s->target)
@@ -45,14 +60,28 @@ void session_end(Session *s, const char *why) {
                                            .output_bytes = s->to_client.facts.position,
                                            .input_records = s->to_agent.facts.n_records,
                                            .output_records = s->to_client.facts.n_records });
-        flow_done(&s->to_agent);
-        flow_done(&s->to_client);
-        s->client_fd = fd_close(s->client_fd);
-        s->agent_fd = fd_close(s->agent_fd);
+        session_slate_drop(s);
         if (s->facts.joined)
                 s->host->left(s, s->host->userdata);
         log_info("Session %s ended: %s.", s->facts.id, why);
-        s->host->ended(s, s->host->userdata);
+        session_leave(s);
+}
+
+bool session_suspend(Session *s) {
+        if (s->state != SESSION_RELAYING || !s->stored || (s->client_fd >= 0 && !s->client_stored))
+                return false;
+        while (!TAILQ_EMPTY(&s->mirrors))
+                mirror_session_ended(TAILQ_FIRST(&s->mirrors), "the broker is started anew");
+        session_still(s);
+        s->state = SESSION_SUSPENDED;
+        if (s->backlog.text)
+                (void)evbuffer_copyout(s->backlog.text, s->slate.pages->backlog, BACKLOG_MAX);
+        slate_commit(&s->slate);
+        recorder_suspend(&s->record);
+        if (s->target)
+                s->target->n_sessions--;
+        session_leave(s);
+        return true;
 }
 
 /* Before the client has its reply: it is told why. */
@@ -140,12 +169,8 @@ static void session_on_recorded(RecorderSession *record, int error) {
                 session_recorded(s);
 }
 
-static void session_on_room(RecorderSession *record) {
-        session_relay_resume(container_of(record, Session, record));
-}
-
-static void session_record(Session *s) {
-        RecordParties parties = {
+void session_parties(const Session *s, RecordParties *ret) {
+        *ret = (RecordParties){
                 .session = s->facts.id,
                 .client_uid = s->facts.peer.uid,
                 .client_user = s->client_user,
@@ -156,6 +181,10 @@ static void session_record(Session *s) {
                 .target_comm = s->target_comm,
                 .target_unit = s->target_unit,
         };
+}
+
+static void session_record(Session *s) {
+        RecordParties parties;
         int r;
 
         if (!s->target) {
@@ -163,8 +192,9 @@ static void session_record(Session *s) {
                 return;
         }
         s->state = SESSION_RECORDING;
+        session_parties(s, &parties);
         r = recorder_begin(s->host->recorder, &s->record, &parties, s->reason, session_on_recorded,
-                           session_on_room);
+                           session_relay_on_room);
         if (r < 0) {
                 log_error("Session %s cannot be recorded: %s", s->facts.id, strerror(-r));
                 session_fail(s, ERROR_RECORDER_UNAVAILABLE, r == -EDQUOT ?
@@ -216,31 +246,46 @@ static int make_id(char ret[RECORD_SESSION_ID_MAX]) {
         return 0;
 }
 
+Session *session_alloc(const SessionHost *host) {
+        Session *s = calloc(1, sizeof(*s));
+
+        if (!s)
+                return NULL;
+        s->host = host;
+        s->client_fd = s->agent_fd = s->dial.fd = -1;
+        TAILQ_INIT(&s->mirrors);
+        s->timer = event_new(host->loop, -1, 0, session_on_timer, s);
+        s->limit = event_new(host->loop, -1, 0, session_on_limit, s);
+        if (!s->timer || !s->limit) {
+                session_free(s);
+                return NULL;
+        }
+        return s;
+}
+
 int session_new(const SessionHost *host, Target *target, const Peer *peer, SessionWishes wishes,
                 SessionClient client, Session **ret) {
         static const DialHandler dial_handler = { session_on_connected, session_on_unconnected };
         bool waits;
-        Session *s = calloc(1, sizeof(*s));
+        Session *s = session_alloc(host);
 
         if (!s)
                 return -ENOMEM;
-        *s = (Session){ .host = host, .client = client, .client_fd = -1, .agent_fd = -1,
-                        .facts = { .peer = *peer, .wants_frames = wishes.frames, .wants_linger = wishes.linger,
-                                   .since = time(NULL), .began = recorder_clock() } };
+        s->client = client;
+        s->facts = (SessionFacts){ .peer = *peer, .wants_frames = wishes.frames, .wants_linger = wishes.linger,
+                                   .since = time(NULL), .began = recorder_clock() };
         s->facts.last_input = s->facts.began;
-        TAILQ_INIT(&s->mirrors);
-        s->timer = event_new(host->loop, -1, 0, session_on_timer, s);
-        s->limit = event_new(host->loop, -1, 0, session_on_limit, s);
         s->target_comm = strdup(target->comm);
         s->target_unit = target->unit ? strdup(target->unit) : NULL;
         s->reason = wishes.reason ? strdup(wishes.reason) : NULL;
-        if (!s->timer || !s->limit || dial_init(&s->dial, host->loop, host->priv, &dial_handler) < 0 || !s->target_comm || (target->unit && !s->target_unit) || (wishes.reason && !s->reason) || (wishes.linger && backlog_init(&s->backlog) < 0) ||
+        if (dial_init(&s->dial, host->loop, host->priv, &dial_handler) < 0 || !s->target_comm || (target->unit && !s->target_unit) || (wishes.reason && !s->reason) || (wishes.linger && backlog_init(&s->backlog) < 0) ||
             make_id(s->facts.id) < 0) {
                 session_free(s);
                 return -ENOMEM;
         }
         s->target = target;
         s->facts.target_pid = target->pid;
+        s->facts.target_start = target->start_time;
         s->facts.ids = target->ids;
         target->n_sessions++;
         *ret = s;
@@ -260,6 +305,7 @@ void session_free(Session *s) {
         if (s->limit)
                 event_free(s->limit);
         dial_done(&s->dial);
+        slate_done(&s->slate);
         backlog_done(&s->backlog);
         command_done(&s->command);
         free(s->client_user);

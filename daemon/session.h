@@ -29,6 +29,8 @@
 #include "daemon/priv.h"
 #include "daemon/recorder.h"
 #include "daemon/session-limits.h"
+#include "daemon/slate.h"
+#include "daemon/store.h"
 #include "daemon/target.h"
 
 typedef struct Session Session;
@@ -40,6 +42,7 @@ typedef struct SessionHost {
         Names *names;
         Recorder *recorder;
         Hangups *hangups;
+        Store *store;
         const SessionLimits *limits;
         void (*ended)(Session *session, void *userdata);
         /* It has no client for now. */
@@ -56,6 +59,7 @@ typedef enum SessionState {
         SESSION_CONNECTING, /* to the target, until it has shown its face */
         SESSION_READY,      /* waits for session_relay() */
         SESSION_RELAYING,
+        SESSION_SUSPENDED, /* the next manholed goes on with it */
         SESSION_ENDED,
 } SessionState;
 
@@ -69,11 +73,13 @@ typedef struct SessionClient {
 
 /* Plain values: what can be written down of a session, and does not depend on who holds it. With its
  * names, the FlowFacts of its flows, and its record's sequence and start, it is all there is to one that
- * relays; what it keeps for showing (backlog.h) is a convenience. */
+ * relays; what it keeps for showing (backlog.h) is a convenience. Its slate has it all (session-slate.h):
+ * what is added here and is to outlive the process is added there. */
 typedef struct SessionFacts {
         char id[RECORD_SESSION_ID_MAX];
         Peer peer;
         pid_t target_pid;
+        uint64_t target_start; /* with its start time the target is told from another of that pid */
         ProcStatus ids; /* of the target, when the policy said yes */
         bool wants_frames, wants_linger, framed;
         bool console_open; /* one has been opened, and has not ended */
@@ -81,6 +87,7 @@ typedef struct SessionFacts {
         bool joined;                /* a person is there: it has a console, as opposed to answers alone */
         time_t since;               /* CLOCK_REALTIME: when the session was asked for */
         uint64_t began, last_input; /* recorder_clock(); when the client last sent something */
+        uint64_t linger_until;      /* the same; 0: it has a client */
 } SessionFacts;
 
 struct Session {
@@ -89,6 +96,8 @@ struct Session {
         SessionClient client;
         SessionState state;
         SessionFacts facts;
+        Slate slate;         /* once relaying */
+        bool stored, client_stored; /* session-slate.h */
         bool charged;        /* of the owner: counts against the peer's quota */
         Target *target;      /* borrowed; NULL when it is gone */
         int client_fd;       /* owned, once relaying; -1 while it lingers */
@@ -120,15 +129,24 @@ int session_new(const SessionHost *host, Target *target, const Peer *peer, Sessi
                 SessionClient client, Session **ret);
 void session_free(Session *s);
 
-/* From SESSION_READY: takes the client's descriptor over, in any case, with what was read from it
- * already. */
-void session_relay_consume(Session *s, int client_fd, const void *rest, size_t n_rest);
+/* One of which nothing is known yet (session-restore.h); NULL when there is no memory. */
+Session *session_alloc(const SessionHost *host);
+
+/* Who and whom, for its record. */
+void session_parties(const Session *s, RecordParties *ret);
+
+/* From SESSION_READY: takes the client's descriptor over, in any case, with what is to be written to it
+ * first (may be NULL), and what was read from it already. */
+void session_relay_consume(Session *s, int client_fd, struct evbuffer *reply, const void *rest, size_t n_rest);
 
 /* Ends it; @why stands in the record. Does nothing to a session that has ended. */
 void session_end(Session *s, const char *why);
 
 /* The same, and the client is told why. At any time. */
 void session_cancel(Session *s, const char *why);
+
+/* Leaves it to the next manholed. False: that cannot be, and it has to be ended. */
+bool session_suspend(Session *s);
 
 /* The target's file or process is gone; what still comes over the connection goes through. */
 void session_target_gone(Session *s);

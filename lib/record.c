@@ -41,6 +41,8 @@ static const EventInfo events[_RECORD_EVENT_MAX] = {
                 SD_ID128_MAKE(8a,59,45,85,54,8f,40,11,b8,5c,95,09,53,b7,43,dc) },
         [RECORD_RESUME] = { "resume", LOG_NOTICE,
                 SD_ID128_MAKE(24,04,83,35,a8,90,49,89,85,da,36,00,b8,a5,99,7b) },
+        [RECORD_RESTART] = { "restart", LOG_NOTICE,
+                SD_ID128_MAKE(92,83,44,78,a3,23,49,b4,be,d6,8d,75,00,e0,8a,a2) },
 };
 
 const char *record_event_name(RecordEvent event) {
@@ -135,6 +137,11 @@ static void put_message(Walk *w, const Record *r) {
         case RECORD_RESUME:
                 (void)snprintf(message, sizeof(message), "Session %s of %s in %s[%d] was taken up again.",
                                p->session, who, whom, (int)p->target_pid);
+                break;
+        case RECORD_RESTART:
+                escape_text(text, sizeof(text), r->reason, strlen(r->reason));
+                (void)snprintf(message, sizeof(message), "Session %s of %s in %s[%d] goes on: %s.", p->session, who, whom,
+                               (int)p->target_pid, text);
                 break;
         case _RECORD_EVENT_MAX:
                 assert(false);

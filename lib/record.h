@@ -32,6 +32,7 @@ typedef enum RecordEvent {
         RECORD_UNWATCH, /* and watches it no more */
         RECORD_LINGER,  /* the client is lost; the session waits for it */
         RECORD_RESUME,  /* and has one again */
+        RECORD_RESTART, /* the broker was started anew, and the session went on */
         _RECORD_EVENT_MAX,
 } RecordEvent;
 
