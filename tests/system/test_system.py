@@ -17,6 +17,7 @@ CATALOG = {
     "end": "cac2a841cf904c99a620da9496278041",
     "denied": "6a4ff6c1cd9749b7b8b44d0f73a1f8b2",
     "stale": "1b15d028ca084bd3a871a2819d45935b",
+    "restart": "92834478a32349b4bed68d7500e08aa2",
 }
 
 APPLICATION = """
@@ -384,6 +385,147 @@ def test_reload_keeps_the_process(manholed):
     manholed.run("systemctl", "reload", "manholed")
     assert isinstance(manholed.targets(), list)
     assert manholed.pid("manholed.service") == pid
+
+
+# Types numbered lines into a console and reads the answers, a few at a time, until it is told to end; says
+# its session and then how many there were, or what was wrong.
+TYPIST = """
+import json, os, re, socket, sys, threading
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/manholed/control")
+call = {"method": "org.manholed.Broker.Attach", "parameters": {"target": sys.argv[1]}, "upgrade": True}
+s.sendall(json.dumps(call).encode() + b"\\0")
+data = b""
+while b"\\0" not in data:
+    data += s.recv(65536)
+reply, data = data.split(b"\\0", 1)
+print(json.loads(reply)["parameters"]["session"], flush=True)
+ahead = threading.Semaphore(50)
+typed, done = 0, False
+def type():
+    global typed, done
+    while not os.path.exists(sys.argv[2]):
+        ahead.acquire()
+        s.sendall(b"print('line', %d)\\n" % typed)
+        typed += 1
+    done = True
+thread = threading.Thread(target=type)
+thread.start()
+seen = 0
+while not (done and seen == typed):
+    more = s.recv(65536)
+    if not more:
+        sys.exit(f"lost after {seen} of {typed}")
+    *lines, data = (data + more).split(b"\\n")
+    for number in (int(n) for line in lines for n in re.findall(rb"^(?:>>> )*line (\\d+)$", line)):
+        if number != seen:
+            sys.exit(f"{number} instead of {seen}")
+        seen += 1
+        ahead.release()
+print("right", seen, flush=True)
+"""
+
+
+class Typist:
+    """One at work in the machine."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        machine.root("/opt/typist.py").write_text(TYPIST)
+        machine.run("rm", "-f", "/opt/enough", "/opt/typed")
+        machine.run("systemctl", "start", "doomed.service")
+        pid = machine.pid("doomed.service")
+        await_true(lambda: [t for t in machine.targets() if t["pid"] == pid], "doomed.service is not listed")
+        machine.run("systemd-run", "--unit=typist", "--collect", "-p", "StandardOutput=file:/opt/typed",
+                    "-p", "StandardError=file:/opt/typed", "/usr/bin/python3", "/opt/typist.py", pid, "/opt/enough")
+        self.session = await_true(self.said, "the typist has no session")[0]
+
+    def said(self):
+        path = self.machine.root("/opt/typed")
+        return path.exists() and path.read_text().splitlines()
+
+    def records(self):
+        return self.machine.journal("_SYSTEMD_UNIT=manholed.service", f"MANHOLE_SESSION={self.session}")
+
+    def is_at_work(self):
+        """More has been typed than when this was called."""
+        def position():
+            session, = [s for s in json.loads(self.machine.ctl("sessions", "--json=short").stdout)
+                        if s["session"] == self.session]
+            return session["input"]
+        before = position()
+        await_true(lambda: position() > before, "nothing is typed")
+
+    def enough(self):
+        """Every line was answered once, and the record lacks nothing; what happened but for input and output."""
+        self.machine.run("touch", "/opt/enough")
+        said = await_true(lambda: len(self.said()) > 1 and self.said(), "the typist does not end")
+        assert said[1].startswith("right "), said
+        records = await_true(lambda: (r := self.records())[-1]["MANHOLE_EVENT"] == "end" and r, "no end is recorded")
+        assert [int(r["MANHOLE_SEQ"]) for r in records] == list(range(len(records)))
+        for kind in "input", "output":
+            position = 0
+            for r in records:
+                if r["MANHOLE_EVENT"] == kind:
+                    assert int(r["MANHOLE_POS"]) == position
+                    position += len(r["MANHOLE_DATA"].encode())
+            assert position == int(records[-1][f"MANHOLE_{kind.upper()}_BYTES"])
+        self.machine.ctl("replay", "--verify", self.session)
+        self.machine.run("systemctl", "stop", "doomed.service")
+        return [r["MANHOLE_EVENT"] for r in records if r["MANHOLE_EVENT"] not in ("input", "output")]
+
+
+UNITS = "manholed.service", "manholed-priv.service"
+
+
+def test_a_restart_loses_and_doubles_nothing(manholed):
+    typist = Typist(manholed)
+    for _ in range(5):
+        typist.is_at_work()
+        manholed.run("systemctl", "reset-failed", *UNITS)  # no limit of starts
+        manholed.run("systemctl", "restart", "manholed")
+    typist.is_at_work()
+    assert typist.enough() == ["start", *["restart"] * 5, "end"]
+
+
+def test_a_kill_loses_and_doubles_nothing(manholed):
+    typist = Typist(manholed)
+    for _ in range(3):
+        typist.is_at_work()
+        manholed.run("systemctl", "reset-failed", *UNITS)
+        before = manholed.pid("manholed.service")
+        manholed.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "manholed.service")
+        await_true(lambda: manholed.pid("manholed.service") not in (0, before), "it is not started anew")
+    typist.is_at_work()
+    assert typist.enough() == ["start", *["restart"] * 3, "end"]
+
+
+def test_an_expired_watchdog_loses_and_doubles_nothing(manholed):
+    folder = "/run/systemd/system/manholed.service.d"
+    manholed.run("mkdir", "-p", folder)
+    manholed.run("sh", "-c", f"printf '[Service]\\nWatchdogSec=1s\\nTimeoutAbortSec=100ms\\n' >{folder}/watchdog.conf")
+    manholed.run("systemctl", "daemon-reload")
+    manholed.run("systemctl", "restart", "manholed")
+    typist = Typist(manholed)
+    before = manholed.pid("manholed.service")
+    manholed.run("kill", "-STOP", before)
+    await_true(lambda: manholed.pid("manholed.service") not in (0, before), "it is not started anew")
+    typist.is_at_work()
+    manholed.run("rm", "-r", folder)
+    manholed.run("systemctl", "daemon-reload")
+    manholed.run("systemctl", "restart", "manholed")
+    assert typist.enough() == ["start", "restart", "restart", "end"]
+
+
+def test_a_stop_ends_sessions_and_records_it(manholed):
+    typist = Typist(manholed)
+    typist.is_at_work()
+    manholed.run("systemctl", "stop", "manholed.service")
+    assert await_true(lambda: len(typist.said()) > 1 and typist.said(), "the typist goes on")[1].startswith("lost")
+    end = typist.records()[-1]
+    assert (end["MANHOLE_EVENT"], end["MANHOLE_REASON"]) == ("end", "the daemon is stopping")
+    manholed.run("systemctl", "stop", "doomed.service")
+    manholed.run("systemctl", "start", "manholed.service")
 
 
 def test_restart_and_stop_are_clean(shop):
