@@ -15,6 +15,10 @@
 #define UNWRITTEN_MAX 65536U
 /* Of inserts that wait: a sender may stay in the middle of a frame. */
 #define INSERTS_MAX 16U
+/* What is typed and answered fits into this much; what a flood has filled is given back when the sender
+ * has been silent for a while. */
+#define NARROW 2048U
+static const struct timeval SILENCE = { .tv_sec = 1 };
 
 /* ----------------------------------------------------------- bytes under way */
 
@@ -37,6 +41,7 @@ static void flow_take(Flow *f, const void *bytes, size_t n) {
         memcpy(f->bytes->recorded + at, bytes, first);
         memcpy(f->bytes->recorded, (const uint8_t *)bytes + first, n - first);
         f->facts.taken += n;
+        f->wide |= at + n > NARROW;
 }
 
 static void flow_written(Flow *f, size_t n) {
@@ -59,6 +64,7 @@ static ssize_t flow_read(Flow *f) {
         n = slate_read(f->slate, flow_direction(f), f->from, f->bytes->read, READ_SIZE);
         if (n > 0) {
                 f->facts.read_to = (uint32_t)n;
+                f->wide |= n > NARROW;
                 slate_commit(f->slate);
         }
         return n;
@@ -91,7 +97,7 @@ static void flow_watch(Flow *f) {
         if (f->closed)
                 reads = writes = false;
         if (f->readable)
-                (void)(reads ? event_add(f->readable, NULL) : event_del(f->readable));
+                (void)(reads ? event_add(f->readable, f->wide ? &SILENCE : NULL) : event_del(f->readable));
         if (f->writable)
                 (void)(writes ? event_add(f->writable, NULL) : event_del(f->writable));
 }
@@ -215,10 +221,23 @@ static void flow_dispatch(Flow *f) {
         flow_watch(f);
 }
 
+static void flow_on_silence(Flow *f) {
+        (void)event_remove_timer(f->readable);
+        if (flow_unwritten(f) > 0)
+                return; /* and when it is written, the next silence begins */
+        slate_shrink(f->slate, flow_direction(f));
+        f->wide = false;
+}
+
 static void flow_on_readable(evutil_socket_t fd, short what, void *userdata) {
         Flow *f = userdata;
-        ssize_t n = flow_read(f);
+        ssize_t n;
 
+        if (what & EV_TIMEOUT) {
+                flow_on_silence(f);
+                return;
+        }
+        n = flow_read(f);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
         if (n <= 0 && f->holds && fd_is_hung_up(fd)) {
@@ -271,6 +290,7 @@ int flow_push(Flow *f, const void *bytes, size_t n) {
                 return -ENOBUFS;
         memcpy(f->bytes->read + f->facts.read_to, bytes, n);
         f->facts.read_to += (uint32_t)n;
+        f->wide |= f->facts.read_to > NARROW;
         slate_commit(f->slate);
         return 0;
 }

@@ -63,6 +63,7 @@ struct Flow {
         SlateBytes *bytes; /* of it */
         RecorderSession *session; /* borrowed */
         bool closed, blocked;     /* blocked: the recorder has no room */
+        bool wide;                 /* more memory than usual has been filled */
         bool holds;                /* of the owner: the sender may go, and another come */
         FlowInserts inserts; /* owned: to be said between two frames */
         unsigned n_inserts;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/cleanup.h"
 
@@ -56,6 +57,22 @@ void slate_done(Slate *s) {
         (void)munmap(s->pages, sizeof(SlatePages));
         (void)fd_close(s->fd);
         *s = (Slate){};
+}
+
+/* Those that are whole. */
+static void forget_pages(const Slate *s, const uint8_t *bytes, size_t n) {
+        uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+        uintptr_t begin = ((uintptr_t)bytes + page - 1) / page * page, end = (uintptr_t)(bytes + n) / page * page;
+
+        if (begin < end)
+                (void)madvise((void *)begin, end - begin, s->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
+}
+
+void slate_shrink(Slate *s, SlateDirection direction) {
+        SlateBytes *b = &s->pages->bytes[direction];
+
+        forget_pages(s, b->read, sizeof(b->read));
+        forget_pages(s, b->recorded, sizeof(b->recorded));
 }
 
 /* ----------------------------------------------------------------- values */

@@ -134,6 +134,10 @@ int slate_open(Slate *s, int fd);
 /* The values that hold. */
 const SlateState *slate_now(const Slate *s);
 
+/* Gives back the memory of a direction in which nothing is under way, but for the pages in which its
+ * bytes begin. */
+void slate_shrink(Slate *s, SlateDirection direction);
+
 /* The values are from now on what `collect` says. */
 void slate_commit(Slate *s);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "daemon/flow.h"
@@ -528,11 +529,23 @@ static size_t flood(Scene *s) {
         return n;
 }
 
+/* All that has been sent; how much that was. */
+static size_t receive_all(Scene *s) {
+        static uint8_t buffer[65536];
+        size_t arrived = 0;
+        ssize_t k;
+
+        do {
+                while ((k = recv(s->receiver, buffer, sizeof(buffer), 0)) > 0)
+                        arrived += (size_t)k;
+                turn(s);
+        } while (poll(&(struct pollfd){ .fd = s->receiver, .events = POLLIN }, 1, 0) == 1);
+        return arrived;
+}
+
 static void a_slow_receiver_slows_the_sender_within_bounds(void **state) {
         Scene *s = scene_new(false, false);
-        static uint8_t buffer[65536];
-        size_t n, arrived = 0;
-        ssize_t k;
+        size_t n;
 
         flow_start(&s->flow);
         n = flood(s);
@@ -540,12 +553,7 @@ static void a_slow_receiver_slows_the_sender_within_bounds(void **state) {
         assert_true(n < 1024U * 1024U);
         assert_true(flow_unwritten(&s->flow) + flow_unrecorded(&s->flow) <= 65536 + 16384);
         assert_true(flow_unwritten(&s->flow) > 0);
-        do {
-                while ((k = recv(s->receiver, buffer, sizeof(buffer), 0)) > 0)
-                        arrived += (size_t)k;
-                turn(s);
-        } while (arrived < n && poll(&(struct pollfd){ .fd = s->receiver, .events = POLLIN }, 1, 0) == 1);
-        assert_int_equal(arrived, n);
+        assert_int_equal(receive_all(s), n);
         assert_int_equal(s->stub.n_bytes, n);
         assert_int_equal(s->n_ends, 0);
         scene_free(s);
@@ -561,6 +569,45 @@ static void a_flood_takes_a_bounded_part_of_a_turn_of_the_loop(void **state) {
                 assert_true(event_base_loop(s->loop, EVLOOP_ONCE) >= 0);
                 assert_in_range(s->stub.n_bytes - before, 1, 16384);
         }
+        scene_free(s);
+}
+
+/* Pages of the slate that are in memory. */
+static unsigned pages_of(const Scene *s) {
+        static unsigned char there[sizeof(SlatePages)];
+        unsigned n = 0;
+
+        assert_int_equal(mincore(s->slate.pages, sizeof(SlatePages), there), 0);
+        for (size_t i = 0; i < (sizeof(SlatePages) + 4095) / 4096; i++)
+                n += there[i] & 1U;
+        return n;
+}
+
+static void what_a_flood_has_filled_is_given_back_in_silence(void **state) {
+        Scene *s = scene_new(false, false);
+        unsigned before;
+
+        flow_start(&s->flow);
+        say(s, "one", 3);
+        turn(s);
+        assert_false(event_pending(s->flow.readable, EV_TIMEOUT, NULL));
+        assert_arrived(s, "one", 3);
+        before = pages_of(s);
+        (void)flood(s);
+        assert_true(pages_of(s) > before + 16);
+        event_active(s->flow.readable, EV_TIMEOUT, 1);
+        turn(s);
+        assert_true(pages_of(s) > before + 16); /* something waits to be written */
+        assert_false(event_pending(s->flow.readable, EV_TIMEOUT, NULL));
+        receive_all(s);
+        assert_true(event_pending(s->flow.readable, EV_TIMEOUT, NULL));
+        event_active(s->flow.readable, EV_TIMEOUT, 1);
+        turn(s);
+        assert_true(pages_of(s) <= before);
+        assert_false(event_pending(s->flow.readable, EV_TIMEOUT, NULL));
+        say(s, "two", 3);
+        turn(s);
+        assert_arrived(s, "two", 3);
         scene_free(s);
 }
 
@@ -793,6 +840,7 @@ int main(void) {
                 cmocka_unit_test(whoever_is_told_of_the_end_may_be_done_with_it),
                 cmocka_unit_test(a_slow_receiver_slows_the_sender_within_bounds),
                 cmocka_unit_test(a_flood_takes_a_bounded_part_of_a_turn_of_the_loop),
+                cmocka_unit_test(what_a_flood_has_filled_is_given_back_in_silence),
                 cmocka_unit_test(a_full_recorder_slows_the_sender_within_bounds),
                 cmocka_unit_test(what_is_inserted_waits_for_the_end_of_a_frame),
                 cmocka_unit_test(an_insert_stands_between_plain_bytes_and_is_recorded_as_a_notice),

@@ -217,6 +217,30 @@ static int open_file(const SlatePages *pages, size_t size) {
         return r;
 }
 
+static off_t held(const Scene *s) {
+        struct stat st;
+
+        assert_int_equal(fstat(s->slate.fd, &st), 0);
+        return st.st_blocks * 512;
+}
+
+static void a_direction_s_memory_is_given_back_and_the_other_s_is_not(void **state) {
+        Scene *s = *state;
+        SlateBytes *bytes = s->slate.pages->bytes;
+        off_t before = held(s);
+
+        memset(&bytes[SLATE_INPUT], 'i', sizeof(*bytes));
+        memset(&bytes[SLATE_OUTPUT], 'o', sizeof(*bytes));
+        slate_shrink(&s->slate, SLATE_INPUT);
+        assert_in_range(held(s) - before, sizeof(*bytes), sizeof(*bytes) + 16384);
+        assert_int_equal(bytes[SLATE_OUTPUT].read[0], 'o');
+        assert_int_equal(bytes[SLATE_OUTPUT].recorded[SLATE_RECORDED_MAX - 1], 'o');
+        slate_shrink(&s->slate, SLATE_OUTPUT);
+        assert_true(held(s) - before <= 16384);
+        assert_string_equal(s->slate.pages->header.session, "0123456789abcdef");
+        (void)state_again(s);
+}
+
 static void what_is_no_slate_is_refused(void **state) {
         static SlatePages pages;
         const Scene *s = *state;
@@ -358,6 +382,7 @@ int main(void) {
                 CASE(a_record_that_was_sent_makes_the_prepared_values_hold),
                 CASE(to_settle_is_the_same_with_and_without_a_note),
                 CASE(one_that_nobody_else_holds_works_alike),
+                CASE(a_direction_s_memory_is_given_back_and_the_other_s_is_not),
                 CASE(what_is_no_slate_is_refused),
                 CASE(what_goes_beyond_its_bounds_is_refused),
                 CASE(of_another_version_there_is_what_its_end_needs),
