@@ -198,8 +198,14 @@ static void file_on_look(evutil_socket_t fd, short what, void *userdata) {
         file_look(userdata);
 }
 
+/* When the loop turns: at the start not before sessions are taken over, and hold their files, and not at
+ * all when they are left to the next manholed. */
+static void file_look_later(FileRecorder *f) {
+        event_active(f->look, EV_TIMEOUT, 0);
+}
+
 static void file_ruled(Recorder *recorder) {
-        file_look((FileRecorder *)recorder);
+        file_look_later((FileRecorder *)recorder);
 }
 
 static void file_end(Recorder *recorder, RecorderSession *session) {
@@ -211,7 +217,7 @@ static void file_end(Recorder *recorder, RecorderSession *session) {
         free(cast);
         session->destination = NULL;
         if (recorder_clock() - f->looked_at > RETENTION_PAUSE_USEC)
-                file_look(f);
+                file_look_later(f);
 }
 
 static void file_free(Recorder *recorder) {

@@ -367,6 +367,23 @@ def test_the_record_of_another_folder_is_not_continued(daemon, peer):
     assert console.socket.recv(1) == b""
 
 
+@pytest.mark.parametrize("how", [signal.SIGUSR1, signal.SIGKILL])
+def test_the_record_of_a_session_that_goes_on_is_not_old(how):
+    with Stored(config="RetainSec=1s") as daemon, standin(daemon.scan) as peer:
+        assert peer.do("listen()") == "None"
+        daemon.wait_state(peer.pid, "live")
+        consoles = [keep(daemon, attach(daemon, peer)) for _ in range(8)]
+        casts = [daemon.record / f"{console.session}.cast" for console in consoles]
+        old = daemon.record / "0123456789abcdef.cast"
+        old.write_text("")
+        for path in *casts, old:
+            os.utime(path, (1, 1))
+        daemon.restart(how)
+        wait_for(lambda: not old.exists(), "what is old is removed")
+        assert all(cast.exists() for cast in casts)
+        assert len(sessions(daemon)) == 8
+
+
 def test_what_version_1_left_goes_on():
     """A session as a manholed of state version 1 left it, in the middle of a frame of input; its sockets are
     made here."""
