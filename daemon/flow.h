@@ -59,13 +59,13 @@ struct Flow {
         struct event *readable, *writable; /* owned */
         int from, to;                      /* borrowed; -1: nobody is there at the moment */
         FlowFacts facts;
-        Slate *slate;      /* borrowed: its values are this flow's, among others */
-        SlateBytes *bytes; /* of it */
+        Slate *slate;             /* borrowed: its values are this flow's, among others */
+        SlateBytes *bytes;        /* of it */
         RecorderSession *session; /* borrowed */
         bool closed, blocked;     /* blocked: the recorder has no room */
-        bool wide;                 /* more memory than usual has been filled */
-        bool holds;                /* of the owner: the sender may go, and another come */
-        FlowInserts inserts; /* owned: to be said between two frames */
+        bool wide;                /* more memory than usual has been filled */
+        bool holds;               /* of the owner: the sender may go, and another come */
+        FlowInserts inserts;      /* owned: to be said between two frames */
         unsigned n_inserts;
         const FlowHandler *handler; /* borrowed */
         void *userdata;

@@ -62,7 +62,8 @@ void slate_done(Slate *s) {
 /* Those that are whole. */
 static void forget_pages(const Slate *s, const uint8_t *bytes, size_t n) {
         uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-        uintptr_t begin = ((uintptr_t)bytes + page - 1) / page * page, end = (uintptr_t)(bytes + n) / page * page;
+        uintptr_t begin = ((uintptr_t)bytes + page - 1) / page * page;
+        uintptr_t end = (uintptr_t)(bytes + n) / page * page;
 
         if (begin < end)
                 (void)madvise((void *)begin, end - begin, s->fd >= 0 ? MADV_REMOVE : MADV_DONTNEED);
