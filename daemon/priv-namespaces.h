@@ -14,6 +14,6 @@
  * above its pid. 0 or negative errno. */
 int priv_namespaces_list(pid_t after, int *ret_fd);
 
-/* OPEN_TMP: the folder /tmp as process @pid sees it. A link or a mount of magic links on the way, which would
- * lead out of its root folder, is -ELOOP. */
+/* OPEN_TMP: the folder /tmp as process @pid sees it. A link of that name, which might lead out of its root
+ * folder, is not followed: an error. */
 int priv_namespaces_open_tmp(pid_t pid, uint64_t start_time, int *ret_fd);
