@@ -36,7 +36,8 @@ void inspector_release_folder(Inspector *i, Folder *f) {
         if (f->kind != FOLDER_FOREIGN || f->fd < 0)
                 return;
         TAILQ_FOREACH(t, &i->registry->targets, link)
-                if (t->folder == f && (t->has_process || t->state == TARGET_UNKNOWN || t->call.priv))
+                if (t->folder == f && (t->has_process || t->state == TARGET_UNKNOWN || t->call.priv ||
+                                       (t->stale_timer && event_pending(t->stale_timer, EV_TIMEOUT, NULL))))
                         return;
         f->fd = fd_close(f->fd);
 }
