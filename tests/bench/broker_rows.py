@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 
 from benchlib import *
+from relay_rows import broker
 
 
 def list_targets():
@@ -44,7 +45,7 @@ def list_targets():
 
 def stacks():
     """Of 100 processes, beside a console in each of them, which begins with them."""
-    with contextlib.ExitStack() as stack, broker("none") as (control, _):
+    with contextlib.ExitStack() as stack, broker("none", "/tmp") as (control, _):
         targets = [stack.enter_context(application(AGENT)) for _ in range(100)]
         pids = [str(pid) for pid, _ in targets]
 
