@@ -66,8 +66,16 @@ pid_t scanner_foreign_find_process(const Scanner *s, const Folder *f, pid_t ns_p
         return n_of_owner == 1 ? of_owner : 0;
 }
 
-static int foreign_open(Scanner *s, pid_t pid, int fd, const struct stat *st, Folder **ret) {
+static int foreign_watch(Scanner *s, int fd) {
         char link[64];
+        int watch;
+
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        watch = inotify_add_watch(s->inotify_fd, link, SCANNER_WATCHED);
+        return watch < 0 ? -errno : watch;
+}
+
+static int foreign_open(Scanner *s, pid_t pid, int fd, const struct stat *st, Folder **ret) {
         Folder *f;
         int r = quota_charge(&s->foreign_owners, st->st_uid);
 
@@ -83,14 +91,12 @@ static int foreign_open(Scanner *s, pid_t pid, int fd, const struct stat *st, Fo
         TAILQ_INSERT_TAIL(&s->folders, f, link);
         if (asprintf(&f->path, "/proc/%d/root/tmp", (int)pid) < 0)
                 f->path = NULL;
-        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-        if (f->path)
-                f->watch = inotify_add_watch(s->inotify_fd, link, SCANNER_WATCHED);
-        if (f->watch < 0) {
-                r = f->path ? -errno : -ENOMEM;
+        r = f->path ? foreign_watch(s, fd) : -ENOMEM;
+        if (r < 0) {
                 scanner_folder_free(s, f);
                 return r;
         }
+        f->watch = r;
         *ret = f;
         return 0;
 }
@@ -105,6 +111,11 @@ static void foreign_on_found(uint64_t mount_ns, pid_t pid, int fd, void *userdat
         if (fstat(fd, &st) < 0)
                 return;
         f = scanner_find_same_folder(s, &st);
+        /* A container's numbers are the next one's when it has gone. */
+        if (f && f->kind == FOLDER_FOREIGN && foreign_watch(s, fd) != f->watch) {
+                scanner_folder_free(s, f);
+                f = NULL;
+        }
         if (!f)
                 r = foreign_open(s, pid, fd, &st, &f);
         if (r < 0)

@@ -147,6 +147,9 @@ static Target *folder_new_target(Scanner *s, Folder *f, const char *name, const 
         if (f->kind != FOLDER_FOREIGN)
                 return target_new(f, f->path, name, st, ns_pid);
         pid = scanner_foreign_find_process(s, f, ns_pid, st->st_uid);
+        /* A process that began during the sweep: the next one knows it. */
+        if (pid == 0 && socket_file_is_young(st))
+                namespaces_sweep_soon(s->namespaces);
         (void)snprintf(path, sizeof(path), "/proc/%d/root/tmp", (int)pid);
         t = target_new(f, pid > 0 ? path : f->path, name, st, pid);
         if (t)
@@ -165,6 +168,10 @@ void scanner_examine_socket(Scanner *s, Folder *f, const char *name, pid_t pid) 
         if (f->fd < 0 || (fd < 0 && is_shortage(-errno)))
                 return;
         is_socket = fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+        if (t && t->pid == 0 && is_socket && scanner_foreign_find_process(s, f, pid, st.st_uid) > 0) {
+                inspector_forget(i, t);
+                t = NULL;
+        }
         if (t && is_socket && socket_file_same(&t->file, &st)) {
                 t->round = s->round;
                 inspector_look_again(i, t);
