@@ -140,7 +140,7 @@ def test_a_squatter_in_a_container_is_untrusted(daemon):
         other = int(process.do("os.fork() or __import__('signal').pause()"))
         assert process.do(f"globals().update(path='/tmp/manhole-{other}')") == "None"
         assert process.do("listen()") == "None"
-        target, = children(daemon, process)
+        target, = wait_for(lambda: children(daemon, process), "the squatter's victim")
         assert target["nspid"] == other
         assert daemon.refused(target["pid"]) == "TargetUntrusted"
         assert daemon.events(event="denied", target_pid=target["pid"])
