@@ -319,6 +319,28 @@ def test_a_process_in_a_user_namespace_without_root_is_entered(manholed):
     manholed.run("systemctl", "stop", "rootless.service")
 
 
+def test_a_container_is_found_without_a_question(manholed):
+    """Its cgroup tells of it; what it leaves behind is removed."""
+    watch = manholed.root("/opt/watch")
+    manholed.run("systemd-run", "--unit=watch", "-p", "StandardOutput=file:/opt/watch", "manholectl", "list", "--watch",
+                 "--json=short")
+    await_true(lambda: watch.exists() and '"list"' in watch.read_text(), "the watch does not begin")
+    # The first process of a pid namespace is not ended by SIGTERM.
+    manholed.run("systemd-run", "--unit=box", "-p", "KillSignal=SIGKILL", "-E", f"PYTHONPATH={variable('agentdir')}", "-E", "PYTHONMANHOLE=",
+                 "/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
+                 "mount -t tmpfs -o mode=1777 tmpfs /tmp && exec python3 -c 'import signal; signal.pause()'")
+
+    def added():
+        events = [json.loads(line) for line in watch.read_text().splitlines()]
+        return [e["target"] for e in events if e["event"] == "added" and e["target"].get("nspid") == 1]
+
+    target, = await_true(added, "the container is not found")
+    assert target["unit"] == "box.service" and target["state"] == "live"
+    out = manholed.ctl("exec", target["pid"], "import os; print(os.getpid())")
+    assert out.stdout == "1\n"
+    manholed.run("systemctl", "stop", "box.service", "watch.service")
+
+
 def test_a_stale_socket_is_removed_and_recorded(manholed):
     manholed.run("systemctl", "start", "doomed.service")
     pid = manholed.pid("doomed.service")
