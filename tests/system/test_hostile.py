@@ -140,7 +140,8 @@ def standin(machine, name="", **who):
 
 def descriptors(machine, unit):
     """What is open, but for the pidfds of targets, and the journal's files: each user has one."""
-    links = machine.run("sh", "-c", f"ls -l /proc/{machine.pid(unit)}/fd").stdout.splitlines()
+    # One may be closed between its name and a look at it.
+    links = machine.run("sh", "-c", f"ls -l /proc/{machine.pid(unit)}/fd || :").stdout.splitlines()
     return sorted(link.split(" -> ")[1] for link in links
                   if " -> " in link and "pidfd" not in link and ".journal" not in link)
 
