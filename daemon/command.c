@@ -5,14 +5,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/peer.h"
 #include "daemon/procfs.h"
+#include "daemon/thread.h"
 #include "lib/cleanup.h"
 #include "lib/escape.h"
 
@@ -50,23 +49,6 @@ static void *read_command(void *userdata) {
         return NULL;
 }
 
-static int start_thread(Reading *r) {
-        pthread_attr_t attr;
-        sigset_t all, old;
-        pthread_t thread;
-        int k;
-
-        (void)sigfillset(&all);
-        (void)pthread_attr_init(&attr);
-        (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        (void)pthread_attr_setstacksize(&attr, STACK_SIZE);
-        (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-        k = pthread_create(&thread, &attr, read_command, r);
-        (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-        (void)pthread_attr_destroy(&attr);
-        return -k;
-}
-
 static void command_on_answer(evutil_socket_t fd, short what, void *userdata) {
         Command *c = userdata;
         char text[TEXT_MAX];
@@ -91,7 +73,7 @@ static bool begin(int fd, pid_t pid, int *ret_fd) {
                 return false;
         }
         r->answer = pair[1];
-        if (start_thread(r) < 0) {
+        if (thread_start(read_command, r, STACK_SIZE) < 0) {
                 (void)fd_close(pair[0]);
                 reading_free(r);
                 return false;

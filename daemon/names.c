@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/thread.h"
 #include "lib/cleanup.h"
 #include "lib/escape.h"
 
@@ -124,22 +125,13 @@ static void *worker_main(void *userdata) {
 }
 
 static int worker_start(Worker *w) {
-        pthread_attr_t attr;
-        sigset_t all, old;
-        pthread_t thread;
         int r;
 
-        (void)sigfillset(&all);
-        (void)pthread_attr_init(&attr);
-        (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        (void)pthread_sigmask(SIG_SETMASK, &all, &old);
         w->n_ref++;
-        r = pthread_create(&thread, &attr, worker_main, w);
-        if (r != 0)
+        r = thread_start(worker_main, w, 0);
+        if (r < 0)
                 w->n_ref--;
-        (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-        (void)pthread_attr_destroy(&attr);
-        return -r;
+        return r;
 }
 
 static int name_compare(const void *a, const void *b) {

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "daemon/thread.h"
 #include "lib/cleanup.h"
 
 #define NSS_BUFFER 65536U
@@ -105,22 +106,13 @@ static void *job_main(void *userdata) {
 }
 
 static int job_start(Job *job) {
-        pthread_attr_t attr;
-        sigset_t all, old;
-        pthread_t thread;
         int r;
 
-        (void)sigfillset(&all);
-        (void)pthread_attr_init(&attr);
-        (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        (void)pthread_sigmask(SIG_SETMASK, &all, &old);
         job->n_ref++;
-        r = pthread_create(&thread, &attr, job_main, job);
-        if (r != 0)
+        r = thread_start(job_main, job, 0);
+        if (r < 0)
                 job->n_ref--;
-        (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-        (void)pthread_attr_destroy(&attr);
-        return -r;
+        return r;
 }
 
 static int job_new(Job **ret) {

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/thread.h"
 #include "lib/cleanup.h"
 
 #define NAME_LENGTH_MAX 48U
@@ -134,21 +133,12 @@ static void *work(void *userdata) {
 
 void retention_apply_later(int folder_fd, RetentionLimits limits) {
         Job *job = calloc(1, sizeof(*job));
-        pthread_attr_t attr;
-        sigset_t all, old;
-        pthread_t thread;
 
         if (!job)
                 return;
         *job = (Job){ .folder_fd = fcntl(folder_fd, F_DUPFD_CLOEXEC, 0), .limits = limits };
-        (void)sigfillset(&all);
-        (void)pthread_attr_init(&attr);
-        (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-        if (job->folder_fd < 0 || pthread_create(&thread, &attr, work, job) != 0) {
+        if (job->folder_fd < 0 || thread_start(work, job, 0) < 0) {
                 (void)fd_close(job->folder_fd);
                 free(job);
         }
-        (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-        (void)pthread_attr_destroy(&attr);
 }
